@@ -1,0 +1,1 @@
+//! Bytes to headers, from the link layer to the innermost transport.
