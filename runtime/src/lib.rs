@@ -1,1 +1,30 @@
-//! Placeholder while the crate is being written.
+//! What we ask of the world: files, the clock, tasks on cores. The only crate that names glommio.
+//!
+//! [`Shards`] are the cores: one glommio executor each, pinned, on a thread of its own. On a
+//! shard, [`file::DirectFile`] and [`appender::Appender`] do direct I/O. [`blocking`] is for the
+//! threads that are not shards.
+//!
+//! What is assumed of the disk:
+//!
+//! 1. A write whose completion reported its whole length, followed by a successful `fdatasync` of
+//!    the same file, survives a power cut. Neither alone does.
+//! 2. A failed write or a failed `fdatasync` says nothing about what is on the disk, and a later
+//!    successful `fdatasync` does not heal it: failures latch.
+//! 3. A write may be torn at any multiple of 512 bytes, and unsynced writes may reach the disk in
+//!    any order or not at all.
+//! 4. A rename is atomic, and durable once the directory has been synced.
+
+#![forbid(unsafe_code)]
+
+pub mod appender;
+pub mod blocking;
+pub mod clock;
+pub mod file;
+pub mod lock;
+mod shards;
+
+pub use shards::{Shards, StartError, Task, TaskClass, TaskLost, spawn_local, yield_if_needed};
+
+/// Direct writes begin and end at multiples of this many bytes: the largest physical sector met,
+/// so that no write of ours makes a disk rewrite part of a sector it holds already.
+pub const ALIGNMENT: usize = 4096;

@@ -1,0 +1,322 @@
+//! The catalog: which segments are sealed, and what is known of each without opening it. The only
+//! module that names redb. Everything in it can be rebuilt from segments and splits
+//! (docs/format/catalog.md).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+use tapstone_packet::time::Timestamp;
+
+use crate::id::SegmentId;
+use crate::segment::description::Checkpoint;
+
+const VERSION: u64 = 1;
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+const SEGMENTS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("segments");
+const SUMMARIES: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("summaries");
+const CHECKPOINTS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("checkpoints");
+
+/// Why the catalog cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The database refused.
+    #[error("catalog {}: {source}; if it stays so, run: tapstone rebuild", path.display())]
+    Database {
+        /// The catalog file.
+        path: PathBuf,
+        /// What redb says.
+        source: Box<redb::Error>,
+    },
+    /// It was written by a newer program.
+    #[error("catalog {} has version {version}, this program knows version {VERSION}; use a newer Tapstone", path.display())]
+    Version {
+        /// The catalog file.
+        path: PathBuf,
+        /// Its version.
+        version: u64,
+    },
+    /// A row cannot be read.
+    #[error("catalog {}: the row of {row} is damaged ({source}); run: tapstone rebuild", path.display())]
+    Row {
+        /// The catalog file.
+        path: PathBuf,
+        /// Which row.
+        row: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+/// What the catalog knows of a sealed segment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SegmentRow {
+    pub(crate) shard: u16,
+    pub(crate) created_nanos: u64,
+    pub(crate) packets: u64,
+    pub(crate) packet_bytes: u64,
+    pub(crate) flows: u32,
+    pub(crate) blocks: u32,
+    #[serde(with = "attos")]
+    pub(crate) first: Timestamp,
+    #[serde(with = "attos")]
+    pub(crate) last: Timestamp,
+    /// Bytes of the segment file.
+    pub(crate) stored_bytes: u64,
+    /// Bytes of the split file.
+    pub(crate) index_bytes: u64,
+    /// Encoded interfaces, as [`tapstone_packet::interface::Interface::encode`] writes them.
+    pub(crate) interfaces: Vec<Vec<u8>>,
+}
+
+/// Where a stream's bytes were stored before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct CheckpointRow {
+    pub(crate) packets: u64,
+    pub(crate) source: String,
+    /// Wall clock of the segment that holds it, nanoseconds since the epoch.
+    pub(crate) created_nanos: u64,
+}
+
+/// Everything to record about a newly sealed segment, in one transaction.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) id: SegmentId,
+    pub(crate) row: SegmentRow,
+    pub(crate) summary: Vec<u8>,
+    pub(crate) checkpoints: Vec<(Checkpoint, CheckpointRow)>,
+}
+
+/// The open catalog.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    path: PathBuf,
+    database: Database,
+}
+
+impl Catalog {
+    /// Opens the catalog, making an empty one where there is none.
+    pub(crate) fn open(path: &Path) -> Result<Catalog, CatalogError> {
+        let fail = |source: redb::Error| CatalogError::Database {
+            path: path.to_owned(),
+            source: Box::new(source),
+        };
+        let database = Database::create(path).map_err(|error| fail(error.into()))?;
+        let catalog = Catalog { path: path.to_owned(), database };
+        if let Some(version) = catalog.version()? {
+            if version > VERSION {
+                return Err(CatalogError::Version { path: path.to_owned(), version });
+            }
+            return Ok(catalog);
+        }
+        catalog.write(|transaction| {
+            transaction.open_table(META)?.insert("version", VERSION)?;
+            transaction.open_table(SEGMENTS)?;
+            transaction.open_table(SUMMARIES)?;
+            transaction.open_table(CHECKPOINTS)?;
+            Ok(())
+        })?;
+        Ok(catalog)
+    }
+
+    /// Records sealed segments, durably.
+    pub(crate) fn add(&self, sealed: &[Sealed]) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            let mut segments = transaction.open_table(SEGMENTS)?;
+            let mut summaries = transaction.open_table(SUMMARIES)?;
+            let mut checkpoints = transaction.open_table(CHECKPOINTS)?;
+            for segment in sealed {
+                segments.insert(&segment.id.0, &to_json(&segment.row)[..])?;
+                summaries.insert(&segment.id.0, &segment.summary[..])?;
+                for (checkpoint, row) in &segment.checkpoints {
+                    let key = (checkpoint.offset, checkpoint.hash);
+                    checkpoints.insert(key, &to_json(row)[..])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The sealed segments, in the order they were begun.
+    pub(crate) fn segments(&self) -> Result<BTreeMap<SegmentId, SegmentRow>, CatalogError> {
+        let rows = self.read(|transaction| {
+            let table = transaction.open_table(SEGMENTS)?;
+            let mut rows = Vec::new();
+            for row in table.iter()? {
+                let (id, value) = row?;
+                rows.push((SegmentId(*id.value()), value.value().to_vec()));
+            }
+            Ok(rows)
+        })?;
+        rows.into_iter()
+            .map(|(id, value)| Ok((id, self.parse(&value, || format!("segment {id}"))?)))
+            .collect()
+    }
+
+    /// The summaries of the sealed segments' splits.
+    pub(crate) fn summaries(&self) -> Result<BTreeMap<SegmentId, Vec<u8>>, CatalogError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(SUMMARIES)?;
+            table
+                .iter()?
+                .map(|row| row.map(|(id, value)| (SegmentId(*id.value()), value.value().to_vec())))
+                .collect::<Result<_, _>>()
+                .map_err(Into::into)
+        })
+    }
+
+    /// Every checkpoint of every source stored so far.
+    pub(crate) fn checkpoints(
+        &self,
+    ) -> Result<BTreeMap<(u64, u128), CheckpointRow>, CatalogError> {
+        let rows = self.read(|transaction| {
+            let table = transaction.open_table(CHECKPOINTS)?;
+            let mut rows = Vec::new();
+            for row in table.iter()? {
+                let (key, value) = row?;
+                rows.push((key.value(), value.value().to_vec()));
+            }
+            Ok(rows)
+        })?;
+        rows.into_iter()
+            .map(|(key, value)| {
+                Ok((key, self.parse(&value, || format!("checkpoint at {}", key.0))?))
+            })
+            .collect()
+    }
+
+    /// Bytes of the catalog file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn version(&self) -> Result<Option<u64>, CatalogError> {
+        self.read(|transaction| match transaction.open_table(META) {
+            Ok(table) => Ok(table.get("version")?.map(|version| version.value())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    fn read<T>(
+        &self,
+        reading: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, CatalogError> {
+        self.database
+            .begin_read()
+            .map_err(redb::Error::from)
+            .and_then(|transaction| reading(&transaction))
+            .map_err(|source| self.failed(source))
+    }
+
+    fn write(
+        &self,
+        writing: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), CatalogError> {
+        let run = || {
+            let mut transaction = self.database.begin_write()?;
+            // Without it, opening after a crash would walk the whole file.
+            transaction.set_quick_repair(true);
+            writing(&transaction)?;
+            transaction.commit()?;
+            Ok(())
+        };
+        run().map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: redb::Error) -> CatalogError {
+        CatalogError::Database { path: self.path.clone(), source: Box::new(source) }
+    }
+
+    fn parse<'a, T: Deserialize<'a>>(
+        &self,
+        value: &'a [u8],
+        row: impl FnOnce() -> String,
+    ) -> Result<T, CatalogError> {
+        serde_json::from_slice(value).map_err(|source| CatalogError::Row {
+            path: self.path.clone(),
+            row: row(),
+            source,
+        })
+    }
+}
+
+fn to_json(row: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(row).expect("rows hold numbers, strings and lists")
+}
+
+/// Instants as decimal attoseconds: JSON numbers do not reach that far.
+mod attos {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use tapstone_packet::time::Timestamp;
+
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&time.attos())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Timestamp::from_attos).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::StoreId;
+
+    fn sealed(sequence: u32) -> Sealed {
+        let checkpoint = Checkpoint { offset: 10, hash: u128::MAX, packets: 5 };
+        Sealed {
+            id: SegmentId::new(StoreId([1; 16]), sequence, 7),
+            row: SegmentRow {
+                shard: 0,
+                created_nanos: 1,
+                packets: 2,
+                packet_bytes: 3,
+                flows: 4,
+                blocks: 5,
+                first: Timestamp::from_attos(-6),
+                last: Timestamp::from_attos(i128::MAX),
+                stored_bytes: 7,
+                index_bytes: 8,
+                interfaces: vec![vec![9]],
+            },
+            summary: vec![1, 2, 3],
+            checkpoints: vec![(
+                checkpoint,
+                CheckpointRow { packets: 5, source: "a.pcap".into(), created_nanos: 1 },
+            )],
+        }
+    }
+
+    #[test]
+    fn rows_are_there_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.redb");
+        let (a, b) = (sealed(1), sealed(2));
+        Catalog::open(&path).unwrap().add(&[b, a]).unwrap();
+        let catalog = Catalog::open(&path).unwrap();
+        let rows: Vec<_> = catalog.segments().unwrap().into_iter().collect();
+        assert_eq!(rows.len(), 2);
+        assert_eq!((rows[0].0, &rows[0].1), (sealed(1).id, &sealed(1).row));
+        assert_eq!(catalog.summaries().unwrap()[&sealed(2).id], [1, 2, 3]);
+        assert_eq!(catalog.checkpoints().unwrap()[&(10, u128::MAX)].source, "a.pcap");
+    }
+
+    #[test]
+    fn a_newer_catalog_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.redb");
+        let catalog = Catalog::open(&path).unwrap();
+        catalog
+            .write(|transaction| {
+                transaction.open_table(META)?.insert("version", VERSION + 1)?;
+                Ok(())
+            })
+            .unwrap();
+        drop(catalog);
+        assert!(matches!(Catalog::open(&path), Err(CatalogError::Version { .. })));
+    }
+}

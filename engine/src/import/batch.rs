@@ -1,0 +1,46 @@
+//! A batch: what one source hands a shard at once, packets still lying where they were read.
+
+use std::sync::Arc;
+
+use tapstone_packet::interface::Interface;
+use tapstone_packet::time::Timestamp;
+
+use crate::segment::description::Checkpoint;
+
+/// Packets of one source, in order of arrival. It becomes one write unit. Buffers are kept from
+/// use to use.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The source's bytes; records point into it.
+    pub(crate) arena: Vec<u8>,
+    pub(crate) records: Vec<Record>,
+    /// Options of the records that have some: index of the record, encoded options.
+    pub(crate) options: Vec<(u32, Vec<u8>)>,
+    /// The source's interfaces, as the records number them.
+    pub(crate) interfaces: Arc<[Interface]>,
+    pub(crate) source: Arc<str>,
+    pub(crate) checkpoint: Option<Checkpoint>,
+}
+
+/// One packet of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) time: Timestamp,
+    /// Where its bytes begin in the arena.
+    pub(crate) offset: u32,
+    pub(crate) captured: u32,
+    pub(crate) original: u32,
+    pub(crate) interface: u32,
+}
+
+impl Batch {
+    pub(crate) fn data(&self, record: &Record) -> &[u8] {
+        &self.arena[record.offset as usize..][..record.captured as usize]
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.records.clear();
+        self.options.clear();
+        self.checkpoint = None;
+    }
+}

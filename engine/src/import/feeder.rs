@@ -1,0 +1,222 @@
+//! From a stream of bytes to batches of packets.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use tapstone_packet::capture_file::{CaptureError, CaptureReader, Step};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::batch::{Batch, Record};
+use super::known::Known;
+use crate::catalog::CheckpointRow;
+use crate::limits::UNIT_SIZE;
+use crate::segment::description::Checkpoint;
+
+/// Reads a capture and cuts it into batches, passing over what is stored already.
+pub(crate) struct Feeder<'k, R> {
+    input: R,
+    reader: CaptureReader,
+    known: &'k Known,
+    source: Arc<str>,
+    /// Of all bytes before `offset`.
+    hasher: Xxh3,
+    offset: u64,
+    packets: u64,
+    /// Bytes read but not consumed.
+    carry: Vec<u8>,
+    at_end: bool,
+    /// Whether everything so far was stored already, so that the next bytes may be too.
+    following: bool,
+    interfaces: Arc<[tapstone_packet::interface::Interface]>,
+    already: Already,
+}
+
+/// What of the stream was stored before this import.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Already {
+    pub(crate) packets: u64,
+    /// Where it was stored from: the last checkpoint that agreed.
+    pub(crate) row: Option<CheckpointRow>,
+    /// Whether that was the whole stream.
+    pub(crate) whole: bool,
+}
+
+/// What [`Feeder::fill`] did.
+#[derive(Debug)]
+pub(crate) enum Filled {
+    /// The batch holds packets to be stored, or at least a checkpoint.
+    Batch,
+    /// The stream is over.
+    End,
+    /// The batch holds what came before the stream's damage.
+    Damaged(CaptureError),
+}
+
+/// Why a source cannot be read on.
+#[derive(Debug)]
+pub(crate) struct ReadError {
+    pub(crate) offset: u64,
+    pub(crate) source: io::Error,
+}
+
+impl<'k, R: Read> Feeder<'k, R> {
+    pub(crate) fn new(input: R, source: Arc<str>, known: &'k Known) -> Self {
+        Feeder {
+            input,
+            reader: CaptureReader::new(),
+            following: !known.is_empty(),
+            known,
+            source,
+            hasher: Xxh3::new(),
+            offset: 0,
+            packets: 0,
+            carry: Vec::new(),
+            at_end: false,
+            interfaces: Arc::new([]),
+            already: Already::default(),
+        }
+    }
+
+    /// Bytes of the stream consumed so far.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) fn reader(&self) -> &CaptureReader {
+        &self.reader
+    }
+
+    pub(crate) fn already(&self) -> &Already {
+        &self.already
+    }
+
+    /// Fills `batch` with the next packets that are not stored yet.
+    pub(crate) fn fill(&mut self, batch: &mut Batch) -> Result<Filled, ReadError> {
+        loop {
+            let filled = self.fill_unchecked(batch)?;
+            match filled {
+                Filled::Batch if batch.records.is_empty() && batch.checkpoint.is_none() => {}
+                filled => return Ok(filled),
+            }
+        }
+    }
+
+    /// As [`fill`](Self::fill), but the batch may come back empty.
+    fn fill_unchecked(&mut self, batch: &mut Batch) -> Result<Filled, ReadError> {
+        batch.clear();
+        let mut filled = self.carry.len();
+        if batch.arena.len() < UNIT_SIZE.max(filled) {
+            batch.arena.resize(UNIT_SIZE.max(filled), 0);
+        }
+        batch.arena[..filled].copy_from_slice(&self.carry);
+        filled = self.read_to(&mut batch.arena, filled, UNIT_SIZE)?;
+
+        let stored = self.stored_prefix(&batch.arena[..filled]);
+        let limit = stored.unwrap_or(filled);
+        let (consumed, outcome) = self.parse(batch, &mut filled, limit)?;
+
+        if stored.is_none() {
+            self.hasher.update(&batch.arena[..consumed]);
+        }
+        self.offset += consumed as u64;
+        self.packets += batch.records.len() as u64;
+        self.carry.clear();
+        self.carry.extend_from_slice(&batch.arena[consumed..filled]);
+        if self.interfaces.len() != self.reader.interfaces().len() {
+            self.interfaces = self.reader.interfaces().into();
+        }
+        batch.interfaces = Arc::clone(&self.interfaces);
+        batch.source = Arc::clone(&self.source);
+        if stored.is_some() {
+            self.already.packets += batch.records.len() as u64;
+            self.already.whole = self.at_end && consumed == filled;
+            batch.clear();
+        } else if consumed > 0 {
+            self.already.whole = false;
+            batch.checkpoint = Some(Checkpoint {
+                offset: self.offset,
+                hash: self.hasher.digest128(),
+                packets: self.packets,
+            });
+        }
+        Ok(outcome)
+    }
+
+    fn stored_prefix(&mut self, bytes: &[u8]) -> Option<usize> {
+        if !self.following {
+            return None;
+        }
+        let stored = self.known.stored_prefix(self.offset, bytes, &mut self.hasher);
+        let Some(stored) = stored else {
+            self.following = false;
+            return None;
+        };
+        self.already.row = Some(stored.row.clone());
+        Some(stored.length)
+    }
+
+    /// Steps through `arena[..limit]` into records; reads on when a single step needs more than
+    /// the arena holds. Gives the bytes consumed.
+    fn parse(
+        &mut self,
+        batch: &mut Batch,
+        filled: &mut usize,
+        limit: usize,
+    ) -> Result<(usize, Filled), ReadError> {
+        let mut at = 0;
+        let mut limit = limit;
+        loop {
+            let last = self.at_end && limit == *filled;
+            if at == limit && !last {
+                return Ok((at, Filled::Batch));
+            }
+            match self.reader.step(&batch.arena[at..limit], last) {
+                Ok(Step::Packet(packet)) => {
+                    let index = batch.records.len() as u32;
+                    batch.records.push(Record {
+                        time: packet.time,
+                        offset: (at + packet.data.start) as u32,
+                        captured: packet.data.len() as u32,
+                        original: packet.original_len,
+                        interface: packet.interface,
+                    });
+                    if let Some(options) = packet.options {
+                        batch.options.push((index, options));
+                    }
+                    at += packet.consumed;
+                }
+                Ok(Step::Skipped { consumed }) => at += consumed,
+                Ok(Step::End) => return Ok((at, Filled::End)),
+                Ok(Step::More { .. }) if at > 0 => return Ok((at, Filled::Batch)),
+                Ok(Step::More { needed }) => {
+                    if batch.arena.len() < needed {
+                        batch.arena.resize(needed, 0);
+                    }
+                    *filled = self.read_to(&mut batch.arena, *filled, needed)?;
+                    limit = *filled;
+                }
+                Err(error) => return Ok((at, Filled::Damaged(error))),
+            }
+        }
+    }
+
+    /// Reads until `arena[..target]` is full or the stream ends; gives the bytes it then holds.
+    fn read_to(
+        &mut self,
+        arena: &mut [u8],
+        mut filled: usize,
+        target: usize,
+    ) -> Result<usize, ReadError> {
+        while filled < target && !self.at_end {
+            match self.input.read(&mut arena[filled..target]) {
+                Ok(0) => self.at_end = true,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(ReadError { offset: self.offset + filled as u64, source });
+                }
+            }
+        }
+        Ok(filled)
+    }
+}

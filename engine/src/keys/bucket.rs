@@ -1,0 +1,245 @@
+//! Bucket keys: one a day, each in a file of its own, wrapped by the master key.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use ring::aead::{Aad, NONCE_LEN, Nonce};
+use tapstone_runtime::blocking;
+
+use super::key_file::{self, KeyError, KeyFile, KeyKind};
+use super::seal::{TAG_LEN, unbound};
+use super::{Secret, random_bytes};
+use crate::id::SegmentId;
+
+/// Bytes of a wrapped key: nonce, ciphertext, tag.
+pub(crate) const WRAPPED_LEN: usize = NONCE_LEN + 32 + TAG_LEN;
+/// A key sealed under another key.
+pub(crate) type WrappedKey = [u8; WRAPPED_LEN];
+
+/// The name of a bucket's key: the bucket's day (days since the epoch, big-endian), then 12
+/// random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BucketId(pub(crate) [u8; 16]);
+
+impl BucketId {
+    fn day(self) -> u32 {
+        u32::from_be_bytes([self.0[0], self.0[1], self.0[2], self.0[3]])
+    }
+
+    fn to_hex(self) -> String {
+        self.0.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a String takes every write");
+            text
+        })
+    }
+
+    fn from_hex(text: &str) -> Option<BucketId> {
+        (text.len() == 32).then_some(())?;
+        let number = u128::from_str_radix(text, 16).ok()?;
+        Some(BucketId(number.to_be_bytes()))
+    }
+}
+
+/// The keys of one store: the master key, and the bucket keys unwrapped so far.
+#[derive(Debug)]
+pub(crate) struct KeyRing {
+    folder: PathBuf,
+    master_id: [u8; 16],
+    master: Secret,
+    buckets: Mutex<HashMap<BucketId, Secret>>,
+}
+
+impl KeyRing {
+    /// Makes the master key of a new store.
+    pub(crate) fn create(master_path: &Path) -> Result<(), KeyError> {
+        let file =
+            KeyFile { id: random_bytes(), wrapped_by: [0; 16], bytes: Secret::random().0.to_vec() };
+        key_file::write(master_path, KeyKind::Master, &file)
+    }
+
+    /// Reads the master key. `folder` is where bucket keys are.
+    pub(crate) fn open(master_path: &Path, folder: &Path) -> Result<KeyRing, KeyError> {
+        let damaged = |what| KeyError::Damaged { path: master_path.to_owned(), what };
+        let mode = blocking::permissions(master_path)?;
+        if mode & 0o077 != 0 {
+            return Err(KeyError::Exposed { path: master_path.to_owned(), mode });
+        }
+        let file = key_file::read(master_path, KeyKind::Master)?
+            .ok_or_else(|| damaged("it does not exist"))?;
+        let master = file.bytes.try_into().map_err(|_| damaged("its key is not 32 bytes"))?;
+        Ok(KeyRing {
+            folder: folder.to_owned(),
+            master_id: file.id,
+            master: Secret(master),
+            buckets: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// The bucket of a day, made when there is none yet.
+    pub(crate) fn bucket_of_day(&self, day: u32) -> Result<BucketId, KeyError> {
+        for name in blocking::list_dir(&self.folder)? {
+            let id = name.to_str().and_then(|name| name.strip_suffix(".key"));
+            if let Some(id) = id.and_then(BucketId::from_hex)
+                && id.day() == day
+            {
+                return Ok(id);
+            }
+        }
+        let mut id = BucketId(random_bytes());
+        id.0[..4].copy_from_slice(&day.to_be_bytes());
+        let secret = Secret::random();
+        let wrapped = wrap(&self.master, &secret, &id.0);
+        let file = KeyFile { id: id.0, wrapped_by: self.master_id, bytes: wrapped.to_vec() };
+        key_file::write(&self.path(id), KeyKind::Bucket, &file)?;
+        self.remember(id, secret);
+        Ok(id)
+    }
+
+    /// Wraps a segment's key for its header.
+    pub(crate) fn wrap_segment_key(
+        &self,
+        bucket: BucketId,
+        segment: SegmentId,
+        secret: &Secret,
+    ) -> Result<WrappedKey, KeyError> {
+        Ok(wrap(&self.bucket(bucket)?, secret, &segment.0))
+    }
+
+    /// Unwraps a segment's key. `holder` is the file that holds it, for the error.
+    pub(crate) fn unwrap_segment_key(
+        &self,
+        bucket: BucketId,
+        segment: SegmentId,
+        wrapped: &WrappedKey,
+        holder: &Path,
+    ) -> Result<Secret, KeyError> {
+        unwrap(&self.bucket(bucket)?, wrapped, &segment.0)
+            .ok_or_else(|| KeyError::WrongKey { path: holder.to_owned() })
+    }
+
+    fn bucket(&self, id: BucketId) -> Result<Secret, KeyError> {
+        let known = self.buckets.lock().expect("no holder of the lock panics").get(&id).cloned();
+        if let Some(secret) = known {
+            return Ok(secret);
+        }
+        let path = self.path(id);
+        let Some(file) = key_file::read(&path, KeyKind::Bucket)? else {
+            return Err(KeyError::Destroyed { bucket: id.to_hex(), path });
+        };
+        let damaged = |what| KeyError::Damaged { path: path.clone(), what };
+        let wrapped = file.bytes.try_into().map_err(|_| damaged("its key has another length"))?;
+        let secret = (file.wrapped_by == self.master_id)
+            .then(|| unwrap(&self.master, &wrapped, &id.0))
+            .flatten()
+            .ok_or(KeyError::WrongKey { path })?;
+        self.remember(id, secret.clone());
+        Ok(secret)
+    }
+
+    fn remember(&self, id: BucketId, secret: Secret) {
+        self.buckets.lock().expect("no holder of the lock panics").insert(id, secret);
+    }
+
+    fn path(&self, id: BucketId) -> PathBuf {
+        self.folder.join(id.to_hex()).with_extension("key")
+    }
+}
+
+/// AES-256-GCM under a random nonce, bound to the name of the wrapped key.
+fn wrap(by: &Secret, secret: &Secret, name: &[u8; 16]) -> WrappedKey {
+    let nonce: [u8; NONCE_LEN] = random_bytes();
+    let mut wrapped = [0; WRAPPED_LEN];
+    let (head, rest) = wrapped.split_at_mut(NONCE_LEN);
+    let (body, tag) = rest.split_at_mut(32);
+    head.copy_from_slice(&nonce);
+    body.copy_from_slice(&secret.0);
+    let sealed = unbound(&by.0)
+        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(name), body)
+        .expect("32 bytes are far below GCM's 64 GiB");
+    tag.copy_from_slice(sealed.as_ref());
+    wrapped
+}
+
+fn unwrap(by: &Secret, wrapped: &WrappedKey, name: &[u8; 16]) -> Option<Secret> {
+    let (nonce, sealed) = wrapped.split_first_chunk::<NONCE_LEN>()?;
+    let mut sealed = sealed.to_vec();
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let opened = unbound(&by.0).open_in_place(nonce, Aad::from(name), &mut sealed).ok()?;
+    Some(Secret((&*opened).try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::StoreId;
+
+    fn ring(dir: &Path) -> KeyRing {
+        std::fs::create_dir_all(dir.join("keys")).unwrap();
+        KeyRing::open(&dir.join("master.key"), &dir.join("keys")).unwrap()
+    }
+
+    #[test]
+    fn a_segment_key_comes_back_after_reopening_and_only_for_its_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        KeyRing::create(&dir.path().join("master.key")).unwrap();
+        let keys = ring(dir.path());
+        let segment = SegmentId::new(StoreId([1; 16]), 0, 0);
+        let secret = Secret::random();
+        let bucket = keys.bucket_of_day(20_000).unwrap();
+        let wrapped = keys.wrap_segment_key(bucket, segment, &secret).unwrap();
+
+        let again = ring(dir.path());
+        assert_eq!(again.bucket_of_day(20_000).unwrap(), bucket);
+        let holder = Path::new("holder");
+        assert_eq!(again.unwrap_segment_key(bucket, segment, &wrapped, holder).unwrap(), secret);
+        let other = SegmentId::new(StoreId([1; 16]), 1, 0);
+        assert!(matches!(
+            again.unwrap_segment_key(bucket, other, &wrapped, holder),
+            Err(KeyError::WrongKey { .. })
+        ));
+    }
+
+    #[test]
+    fn without_its_bucket_key_a_segment_key_is_destroyed() {
+        let dir = tempfile::tempdir().unwrap();
+        KeyRing::create(&dir.path().join("master.key")).unwrap();
+        let segment = SegmentId::new(StoreId([1; 16]), 0, 0);
+        let keys = ring(dir.path());
+        let bucket = keys.bucket_of_day(1).unwrap();
+        let wrapped = keys.wrap_segment_key(bucket, segment, &Secret::random()).unwrap();
+        std::fs::remove_file(keys.path(bucket)).unwrap();
+        let error = ring(dir.path())
+            .unwrap_segment_key(bucket, segment, &wrapped, Path::new("holder"))
+            .unwrap_err();
+        assert!(matches!(error, KeyError::Destroyed { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_master_key_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("master.key");
+        KeyRing::create(&path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = KeyRing::open(&path, dir.path()).unwrap_err();
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn every_flipped_byte_of_a_key_file_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("k.key");
+        let file = KeyFile { id: [1; 16], wrapped_by: [2; 16], bytes: vec![3; WRAPPED_LEN] };
+        key_file::write(&path, KeyKind::Bucket, &file).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(key_file::read(&path, KeyKind::Bucket).unwrap(), Some(file));
+        for index in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[index] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            assert!(key_file::read(&path, KeyKind::Bucket).is_err(), "byte {index}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The footer of a sealed segment: its units, one behind the other, as they described themselves.
+
+use tapstone_packet::interface::Interface;
+
+use super::description::{BlockPlace, Unit};
+use crate::bits::{push_varint, take_varint};
+
+/// Where everything in a segment is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct SegmentMap {
+    pub(crate) units: Vec<Unit>,
+}
+
+impl SegmentMap {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        push_varint(&mut bytes, self.units.len() as u64);
+        self.units.iter().for_each(|unit| unit.encode(&mut bytes));
+        bytes
+    }
+
+    /// Reads a footer's content; `None` when it is not one: units and blocks must be numbered in
+    /// order.
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<SegmentMap> {
+        let count = take_varint(&mut bytes)?;
+        let mut map = SegmentMap::default();
+        let mut blocks = 0u32;
+        for number in 0..count {
+            let unit = Unit::decode(&mut bytes)?;
+            if u64::from(unit.number) != number || unit.first_block != blocks {
+                return None;
+            }
+            blocks = blocks.checked_add(u32::try_from(unit.blocks.len()).ok()?)?;
+            map.units.push(unit);
+        }
+        bytes.is_empty().then_some(map)
+    }
+
+    /// The segment's interfaces, as packets' interface numbers index them.
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.units.iter().flat_map(|unit| &unit.interfaces)
+    }
+
+    pub(crate) fn block_count(&self) -> u32 {
+        self.units.iter().map(|unit| unit.blocks.len() as u32).sum()
+    }
+
+    /// The unit that holds a block, and where the block is.
+    pub(crate) fn block(&self, block: u32) -> Option<(&Unit, BlockPlace)> {
+        let after = self.units.partition_point(|unit| unit.first_block <= block);
+        let unit = self.units.get(after.checked_sub(1)?)?;
+        let place = unit.blocks.get((block - unit.first_block) as usize)?;
+        Some((unit, *place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::description::tests::sample;
+    use super::*;
+
+    #[test]
+    fn a_map_survives_its_encoding_and_finds_blocks() {
+        let map = SegmentMap { units: vec![sample(0), sample(1)] };
+        assert_eq!(SegmentMap::decode(&map.encode()).as_ref(), Some(&map));
+        let (unit, place) = map.block(3).unwrap();
+        assert_eq!((unit.number, place), (1, map.units[1].blocks[1]));
+        assert!(map.block(4).is_none());
+        let gap = SegmentMap { units: vec![sample(1)] };
+        assert_eq!(SegmentMap::decode(&gap.encode()), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! Streaming to a file: bytes are gathered into aligned chunks and written in the background.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+use glommio::io::DmaBuffer;
+use glommio::task::JoinHandle;
+
+use crate::ALIGNMENT;
+use crate::file::{DirectFile, FileError, failed};
+
+const CHUNK_SIZE: usize = 1 << 20;
+const IN_FLIGHT_MAX: usize = 4;
+
+/// Writes a file from front to back.
+///
+/// Nothing is ever written twice: what does not fill a chunk waits until [`pad`](Self::pad) fills
+/// it with zeros to the next boundary. The first failure latches.
+#[derive(Debug)]
+pub struct Appender {
+    file: DirectFile,
+    chunk: Option<DmaBuffer>,
+    filled: usize,
+    /// Where the current chunk begins in the file.
+    start: u64,
+    in_flight: VecDeque<Write>,
+    spare: Vec<DmaBuffer>,
+    failure: Option<FileError>,
+}
+
+#[derive(Debug)]
+struct Write {
+    buffer: Rc<DmaBuffer>,
+    offset: u64,
+    written: JoinHandle<Result<usize, glommio::GlommioError<()>>>,
+}
+
+impl Appender {
+    /// Appends to `file`, which must be empty.
+    #[must_use]
+    pub fn new(file: DirectFile) -> Appender {
+        Appender {
+            file,
+            chunk: None,
+            filled: 0,
+            start: 0,
+            in_flight: VecDeque::with_capacity(IN_FLIGHT_MAX),
+            spare: Vec::with_capacity(IN_FLIGHT_MAX + 1),
+            failure: None,
+        }
+    }
+
+    /// Where the next byte goes.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.start + self.filled as u64
+    }
+
+    /// The file that is written.
+    #[must_use]
+    pub fn file(&self) -> &DirectFile {
+        &self.file
+    }
+
+    /// Copies `bytes` behind what was appended before. Waits only when the disk is far behind.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of any write so far.
+    pub async fn append(&mut self, mut bytes: &[u8]) -> Result<(), FileError> {
+        while !bytes.is_empty() {
+            let chunk = match &mut self.chunk {
+                Some(chunk) => chunk,
+                None => {
+                    let chunk = self.spare.pop();
+                    self.chunk.insert(
+                        chunk.unwrap_or_else(|| self.file.dma().alloc_dma_buffer(CHUNK_SIZE)),
+                    )
+                }
+            };
+            let taken = bytes.len().min(CHUNK_SIZE - self.filled);
+            let (now, later) = bytes.split_at(taken);
+            chunk.as_bytes_mut()[self.filled..self.filled + taken].copy_from_slice(now);
+            self.filled += taken;
+            bytes = later;
+            if self.filled == CHUNK_SIZE {
+                self.start_write().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills with zeros to the next boundary of [`ALIGNMENT`], so that everything appended so far
+    /// can be written.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub async fn pad(&mut self) -> Result<(), FileError> {
+        const ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
+        let length = self.position().next_multiple_of(ALIGNMENT as u64) - self.position();
+        self.append(&ZEROS[..length as usize]).await
+    }
+
+    /// Writes everything appended so far and waits until all writes have completed. It does not
+    /// sync.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of any write so far.
+    ///
+    /// # Panics
+    ///
+    /// When the position is not aligned: call [`pad`](Self::pad) first.
+    pub async fn flush(&mut self) -> Result<(), FileError> {
+        if self.filled > 0 {
+            assert!(self.filled.is_multiple_of(ALIGNMENT), "pad before flush");
+            self.start_write().await?;
+        }
+        while !self.in_flight.is_empty() {
+            self.finish_write().await?;
+        }
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    async fn start_write(&mut self) -> Result<(), FileError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        if self.in_flight.len() == IN_FLIGHT_MAX {
+            self.finish_write().await?;
+        }
+        let mut chunk = self.chunk.take().expect("a chunk that holds bytes");
+        if self.filled < CHUNK_SIZE {
+            chunk.trim_to_size(self.filled);
+        }
+        let (buffer, offset) = (Rc::new(chunk), self.start);
+        let (file, shared) = (Rc::clone(self.file.dma()), Rc::clone(&buffer));
+        let written = glommio::spawn_local(async move { file.write_rc_at(shared, offset).await });
+        self.in_flight.push_back(Write { buffer, offset, written: written.detach() });
+        self.start += self.filled as u64;
+        self.filled = 0;
+        Ok(())
+    }
+
+    async fn finish_write(&mut self) -> Result<(), FileError> {
+        let Some(write) = self.in_flight.pop_front() else { return Ok(()) };
+        let path = self.file.path();
+        let result = match write.written.await {
+            Some(Ok(length)) if length == write.buffer.len() => Ok(()),
+            Some(Ok(_)) => Err(FileError::new("write", path, io::ErrorKind::WriteZero.into())),
+            Some(Err(error)) => Err(failed("write", path, error)),
+            None => Err(FileError::new("write", path, io::ErrorKind::Interrupted.into())),
+        };
+        if let Err(error) = result {
+            let error = error.at(write.offset);
+            self.failure.get_or_insert_with(|| error.clone());
+            return Err(error);
+        }
+        // Chunks trimmed at a flush are not worth keeping.
+        if let Ok(buffer) = Rc::try_unwrap(write.buffer)
+            && buffer.len() == CHUNK_SIZE
+        {
+            self.spare.push(buffer);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Shards, TaskClass};
+    use std::path::PathBuf;
+
+    /// Appends pieces of these lengths, padding and flushing after each negative one; gives the
+    /// file's path and what it must hold.
+    fn check(lengths: &'static [isize]) {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path: PathBuf = dir.path().join("f");
+        let target = path.clone();
+        let shards = Shards::start(1).unwrap();
+        let task = shards.spawn(0, TaskClass::Capture, move || async move {
+            let file = DirectFile::create_new(&target).await.unwrap();
+            let mut appender = Appender::new(file);
+            let mut expected = Vec::new();
+            for (number, length) in lengths.iter().enumerate() {
+                let piece = vec![number as u8 + 1; length.unsigned_abs()];
+                appender.append(&piece).await.unwrap();
+                expected.extend(piece);
+                if *length < 0 {
+                    appender.pad().await.unwrap();
+                    appender.flush().await.unwrap();
+                    expected.resize(expected.len().next_multiple_of(ALIGNMENT), 0);
+                    appender.file().sync_data().await.unwrap();
+                }
+                assert_eq!(appender.position(), expected.len() as u64);
+            }
+            appender.file().clone().close().await.unwrap();
+            expected
+        });
+        let expected = task.wait().unwrap();
+        assert!(std::fs::read(&path).unwrap() == expected, "{lengths:?}");
+    }
+
+    #[test]
+    fn what_is_appended_is_in_the_file() {
+        check(&[5, -3, 4096, -1]);
+        check(&[-(10 << 20) - 7, 3 << 20, 17, -1, -4096]);
+    }
+}

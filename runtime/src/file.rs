@@ -1,0 +1,238 @@
+//! Direct I/O on a shard: reads and writes that bypass the page cache.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use glommio::GlommioError;
+use glommio::io::{DmaFile, OpenOptions, ReadResult};
+
+use crate::ALIGNMENT;
+
+/// What failed on a file: the operation, where, and why.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot {operation} {}{}: {source}{}", path.display(), At(*offset), Remedy(source))]
+pub struct FileError {
+    /// What was tried, as a verb: "open", "write", ...
+    pub operation: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Where in the file, in bytes.
+    pub offset: Option<u64>,
+    /// What the system said.
+    pub source: std::sync::Arc<io::Error>,
+}
+
+impl FileError {
+    /// An error without a position.
+    #[must_use]
+    pub fn new(operation: &'static str, path: &Path, source: io::Error) -> FileError {
+        let (path, source) = (path.to_owned(), std::sync::Arc::new(source));
+        FileError { operation, path, offset: None, source }
+    }
+
+    /// The same error, at a position.
+    #[must_use]
+    pub fn at(mut self, offset: u64) -> FileError {
+        self.offset = Some(offset);
+        self
+    }
+
+    /// Whether the file system is full (or the process's file size limit is reached).
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        is_no_space(&self.source)
+    }
+}
+
+fn is_no_space(error: &io::Error) -> bool {
+    let kind = error.kind();
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+struct At(Option<u64>);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |offset| write!(f, " at offset {offset}"))
+    }
+}
+
+struct Remedy<'a>(&'a io::Error);
+
+impl fmt::Display for Remedy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_no_space(self.0) {
+            f.write_str("; free some space on that file system and run the command again")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A file opened for direct I/O. Lives on the shard that opened it; clones are the same file.
+#[derive(Clone, Debug)]
+pub struct DirectFile {
+    file: Rc<DmaFile>,
+    path: Rc<Path>,
+}
+
+impl DirectFile {
+    /// Creates a file that must not exist yet, for writing. The caller syncs its directory.
+    ///
+    /// # Errors
+    ///
+    /// When it exists or cannot be created.
+    pub async fn create_new(path: &Path) -> Result<DirectFile, FileError> {
+        let mut options = OpenOptions::new();
+        options.create_new(true).write(true).read(true).mode(0o600);
+        Self::open_with("create", &options, path).await
+    }
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    ///
+    /// When it does not exist or cannot be read.
+    pub async fn open(path: &Path) -> Result<DirectFile, FileError> {
+        Self::open_with("open", OpenOptions::new().read(true), path).await
+    }
+
+    async fn open_with(
+        operation: &'static str,
+        options: &OpenOptions,
+        path: &Path,
+    ) -> Result<DirectFile, FileError> {
+        let file = options.dma_open(path).await.map_err(|error| failed(operation, path, error))?;
+        Ok(DirectFile { file: Rc::new(file), path: path.into() })
+    }
+
+    /// The file's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads `len` bytes at any offset.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses, or the file ends before.
+    pub async fn read_at(&self, offset: u64, len: usize) -> Result<ReadBuf, FileError> {
+        let start = offset / ALIGNMENT as u64 * ALIGNMENT as u64;
+        let skip = (offset - start) as usize;
+        let size = (skip + len).next_multiple_of(ALIGNMENT);
+        let fail = |error| failed("read", &self.path, error).at(offset);
+        // Not `read_at`: near the end of a file it takes bytes for read that were not.
+        let read = self.file.read_at_aligned(start, size).await.map_err(fail)?;
+        if read.len() < skip + len {
+            let short = io::Error::from(io::ErrorKind::UnexpectedEof);
+            return Err(FileError::new("read", &self.path, short).at(offset));
+        }
+        Ok(ReadBuf { read, skip, len })
+    }
+
+    /// Makes every write that has completed survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses. What was written since the last successful call is then in doubt
+    /// for good: a later success does not vouch for it.
+    pub async fn sync_data(&self) -> Result<(), FileError> {
+        self.file.fdatasync().await.map_err(|error| failed("sync", &self.path, error))
+    }
+
+    /// Cuts the file, or extends it with zeros.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses.
+    pub async fn set_len(&self, len: u64) -> Result<(), FileError> {
+        let truncated = self.file.truncate(len).await;
+        truncated.map_err(|error| failed("cut", &self.path, error).at(len))
+    }
+
+    /// Closes the file, and says so when that fails. Dropping it closes it later and in silence.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub async fn close(self) -> Result<(), FileError> {
+        let closed = self.file.close_rc().await;
+        closed.map(drop).map_err(|error| failed("close", &self.path, error))
+    }
+
+    pub(crate) fn dma(&self) -> &Rc<DmaFile> {
+        &self.file
+    }
+}
+
+/// Bytes read from a file.
+#[derive(Debug)]
+pub struct ReadBuf {
+    read: ReadResult,
+    skip: usize,
+    len: usize,
+}
+
+impl Deref for ReadBuf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.read[self.skip..self.skip + self.len]
+    }
+}
+
+pub(crate) fn failed(operation: &'static str, path: &Path, error: GlommioError<()>) -> FileError {
+    // glommio wraps the system's error in a text of its own; the number is what callers need.
+    let wrapped = io::Error::from(error);
+    let source = wrapped.raw_os_error().map_or(wrapped, io::Error::from_raw_os_error);
+    FileError::new(operation, path, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Shards, TaskClass};
+
+    #[test]
+    fn a_read_beyond_the_end_is_an_error_and_up_to_it_is_not() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, vec![7; 5000]).unwrap();
+        let shards = Shards::start(1).unwrap();
+        let task = shards.spawn(0, TaskClass::Query, move || async move {
+            let file = DirectFile::open(&path).await.unwrap();
+            assert_eq!(&*file.read_at(4990, 10).await.unwrap(), [7; 10]);
+            assert_eq!(&*file.read_at(4000, 200).await.unwrap(), [7; 200]);
+            let error = file.read_at(4990, 11).await.unwrap_err();
+            assert_eq!(error.source.kind(), io::ErrorKind::UnexpectedEof);
+            assert!(error.to_string().contains("at offset 4990"), "{error}");
+            file.close().await.unwrap();
+        });
+        task.wait().unwrap();
+    }
+
+    #[test]
+    fn errors_keep_the_system_s_reason_and_name_the_file() {
+        let shards = Shards::start(1).unwrap();
+        let task = shards.spawn(0, TaskClass::Query, || async {
+            DirectFile::open(Path::new("/nonexistent/file")).await.unwrap_err()
+        });
+        let error = task.wait().unwrap();
+        assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().starts_with("cannot open /nonexistent/file"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_names_the_remedy() {
+        let error = FileError::new("write", Path::new("x"), io::ErrorKind::StorageFull.into());
+        assert!(error.is_no_space());
+        assert!(error.to_string().contains("free some space"), "{error}");
+    }
+}
