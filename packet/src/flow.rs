@@ -2,31 +2,22 @@
 //!
 //! A [`FlowKey`] and a [`Path`] are built by [`crate::decode::Decoder`] for every packet, so both
 //! are plain byte strings in a canonical form: comparing and hashing them is a `memcmp`, and they
-//! are stored as they are. What they mean is read back by [`FlowKey::layers`] and
-//! [`Path::parts`].
+//! are stored as they are. What they mean is read back by [`FlowKey::parts`] and [`Path::parts`],
+//! which make sense of any bytes at all.
+//!
+//! Both are lists of parts: a tag byte, then as many bytes as the tag says, numbers big-endian.
 
-use std::net::IpAddr;
+mod key;
+mod path;
 
-/// The most address layers (outer header, tunnelled header, ...) a flow key tells apart.
+pub use key::{Endpoint, FlowKey, KeyPart, Layer};
+pub(crate) use key::{KeyTag, icmp_counterpart};
+pub(crate) use path::PathTag;
+pub use path::{Path, PathPart};
+
+/// The most address layers (outer header, tunnelled header, ...) a flow key tells apart; what is
+/// nested deeper belongs to the flow of what carries it.
 pub const LAYERS_MAX: usize = 4;
-
-/// One network layer of a flow, endpoints in canonical order (not in the order of any packet).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Layer {
-    /// The two ends: the smaller (address, port) first.
-    pub ends: [Endpoint; 2],
-    /// IP protocol (the last next-header for IPv6); `None` for ARP and RARP.
-    pub protocol: Option<u8>,
-}
-
-/// An address and, where the transport has them and the packet shows them, its port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Endpoint {
-    /// IPv4 or IPv6 address.
-    pub address: IpAddr,
-    /// TCP, UDP or SCTP port; ICMP echo identifiers are not ports.
-    pub port: Option<u16>,
-}
 
 /// How packets are carried inside others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,4 +41,23 @@ pub enum TunnelKind {
     Pppoe = 8,
     /// Ethernet over MPLS.
     MplsEthernet = 9,
+}
+
+impl TunnelKind {
+    /// Every kind, with the word for it in queries.
+    pub const ALL: [(TunnelKind, &'static str); 9] = [
+        (TunnelKind::Gre, "gre"),
+        (TunnelKind::Erspan, "erspan"),
+        (TunnelKind::IpInIp, "ipip"),
+        (TunnelKind::Vxlan, "vxlan"),
+        (TunnelKind::Geneve, "geneve"),
+        (TunnelKind::Gtp, "gtp"),
+        (TunnelKind::Teredo, "teredo"),
+        (TunnelKind::Pppoe, "pppoe"),
+        (TunnelKind::MplsEthernet, "mpls"),
+    ];
+
+    fn from_byte(byte: u8) -> Option<TunnelKind> {
+        Self::ALL.into_iter().map(|(kind, _)| kind).find(|kind| *kind as u8 == byte)
+    }
 }

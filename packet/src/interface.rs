@@ -68,3 +68,52 @@ pub struct Interface {
     /// `if_tsoffset` are not repeated here.
     pub options: Vec<u8>,
 }
+
+/// Bytes that are not an encoded interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an interface description")]
+pub struct InterfaceError;
+
+impl Interface {
+    const FIXED_LEN: usize = 17;
+
+    /// The description as it is stored, little-endian: link type (2 bytes), byte order (1; 0
+    /// little, 1 big), time resolution (1), time offset (8), snapshot length (4), a zero byte,
+    /// then the options.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::FIXED_LEN + self.options.len());
+        bytes.extend_from_slice(&self.link_type.0.to_le_bytes());
+        bytes.push(u8::from(self.byte_order == ByteOrder::Big));
+        bytes.push(self.scale.resolution);
+        bytes.extend_from_slice(&self.scale.offset_secs.to_le_bytes());
+        bytes.extend_from_slice(&self.snap_len.to_le_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(&self.options);
+        bytes
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    ///
+    /// When it is something else.
+    pub fn decode(bytes: &[u8]) -> Result<Interface, InterfaceError> {
+        let (fixed, options) =
+            bytes.split_first_chunk::<{ Self::FIXED_LEN }>().ok_or(InterfaceError)?;
+        let [l0, l1, order, resolution, offset @ .., s0, s1, s2, s3, 0] = *fixed else {
+            return Err(InterfaceError);
+        };
+        Ok(Interface {
+            link_type: LinkType(u16::from_le_bytes([l0, l1])),
+            snap_len: u32::from_le_bytes([s0, s1, s2, s3]),
+            scale: TimeScale { resolution, offset_secs: i64::from_le_bytes(offset) },
+            byte_order: match order {
+                0 => ByteOrder::Little,
+                1 => ByteOrder::Big,
+                _ => return Err(InterfaceError),
+            },
+            options: options.to_vec(),
+        })
+    }
+}

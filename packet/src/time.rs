@@ -98,7 +98,9 @@ impl TimeScale {
             if power <= 18 {
                 i128::from(ticks) * 10i128.pow(18 - power)
             } else {
-                10i128.checked_pow(power - 18).map_or(0, |unit| rounded_div(i128::from(ticks), unit))
+                10i128
+                    .checked_pow(power - 18)
+                    .map_or(0, |unit| rounded_div(i128::from(ticks), unit))
             }
         } else {
             binary_to_attos(ticks, power)

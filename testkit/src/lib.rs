@@ -18,3 +18,5 @@ pub fn shared_captures(test: &str) -> Option<PathBuf> {
     }
     None
 }
+
+pub mod oracle;

@@ -1,0 +1,172 @@
+//! Classic BPF instructions, decoded and checked once (McCanne and Jacobson, "The BSD Packet
+//! Filter", 1993; codes as in `pcap/bpf.h`).
+
+/// Bytes of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Size {
+    Byte,
+    Half,
+    Word,
+}
+
+impl Size {
+    pub(super) fn bytes(self) -> u32 {
+        match self {
+            Size::Byte => 1,
+            Size::Half => 2,
+            Size::Word => 4,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    And,
+    Or,
+    Xor,
+    Lsh,
+    Rsh,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Test {
+    Equal,
+    Greater,
+    GreaterEqual,
+    AnyBit,
+}
+
+/// A constant or the index register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operand {
+    Constant(u32),
+    X,
+}
+
+/// One instruction; jump targets are absolute and in range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Instruction {
+    /// A = packet[offset]
+    Load(Size, u32),
+    /// A = packet[X + offset]
+    LoadIndirect(Size, u32),
+    /// A = length on the wire
+    LoadLength,
+    LoadConstant(u32),
+    LoadMemory(u8),
+    /// X = ...
+    SetXConstant(u32),
+    SetXMemory(u8),
+    SetXLength,
+    /// X = 4 * (packet[offset] & 15): the length of an IPv4 header
+    SetXHeaderLength(u32),
+    Store(u8),
+    StoreX(u8),
+    Calculate(Operator, Operand),
+    Negate,
+    Jump(u16),
+    Branch(Test, Operand, u16, u16),
+    Return(u32),
+    ReturnA,
+    /// X = A
+    Tax,
+    /// A = X
+    Txa,
+}
+
+/// Decodes instruction number `index` of `count`; `None` when it is not one that libpcap makes or
+/// jumps out of the program.
+pub(super) fn decode(
+    (code, jump_true, jump_false, k): (u16, u8, u8, u32),
+    index: usize,
+    count: usize,
+) -> Option<Instruction> {
+    use Instruction as I;
+    let operand = if code & 0x08 == 0 { Operand::Constant(k) } else { Operand::X };
+    let slot = u8::try_from(k).ok().filter(|&slot| slot < 16);
+    let target = |distance: u32| {
+        let target = index as u64 + 1 + u64::from(distance);
+        (target < count as u64).then_some(target as u16)
+    };
+    Some(match (code & 0x07, code & 0xe0, code & 0x18) {
+        // ld
+        (0, 0x20, _) => I::Load(size(code)?, k),
+        (0, 0x40, _) => I::LoadIndirect(size(code)?, k),
+        (0, 0x80, 0x00) => I::LoadLength,
+        (0, 0x00, 0x00) => I::LoadConstant(k),
+        (0, 0x60, 0x00) => I::LoadMemory(slot?),
+        // ldx
+        (1, 0x00, 0x00) => I::SetXConstant(k),
+        (1, 0x60, 0x00) => I::SetXMemory(slot?),
+        (1, 0x80, 0x00) => I::SetXLength,
+        (1, 0xa0, 0x10) => I::SetXHeaderLength(k),
+        // st, stx
+        (2, 0x00, 0x00) => I::Store(slot?),
+        (3, 0x00, 0x00) => I::StoreX(slot?),
+        // alu
+        (4, _, _) => match code & 0xf0 {
+            0x80 => I::Negate,
+            other => I::Calculate(operator(other)?, operand),
+        },
+        // jmp
+        (5, _, _) => match code & 0xf0 {
+            // Only this jump may go back: `protochain` loops over extension headers with it.
+            0x00 => {
+                let target = index as i64 + 1 + i64::from(k as i32);
+                I::Jump(u16::try_from(target).ok().filter(|&to| usize::from(to) < count)?)
+            }
+            other => I::Branch(
+                test(other)?,
+                operand,
+                target(u32::from(jump_true))?,
+                target(u32::from(jump_false))?,
+            ),
+        },
+        // ret, misc
+        (6, 0x00, 0x00) => I::Return(k),
+        (6, 0x00, 0x10) => I::ReturnA,
+        (7, 0x00, 0x00) => I::Tax,
+        (7, 0x80, 0x00) => I::Txa,
+        _ => return None,
+    })
+}
+
+fn size(code: u16) -> Option<Size> {
+    match code & 0x18 {
+        0x00 => Some(Size::Word),
+        0x08 => Some(Size::Half),
+        0x10 => Some(Size::Byte),
+        _ => None,
+    }
+}
+
+fn operator(code: u16) -> Option<Operator> {
+    Some(match code {
+        0x00 => Operator::Add,
+        0x10 => Operator::Sub,
+        0x20 => Operator::Mul,
+        0x30 => Operator::Div,
+        0x40 => Operator::Or,
+        0x50 => Operator::And,
+        0x60 => Operator::Lsh,
+        0x70 => Operator::Rsh,
+        0x90 => Operator::Mod,
+        0xa0 => Operator::Xor,
+        _ => return None,
+    })
+}
+
+fn test(code: u16) -> Option<Test> {
+    Some(match code {
+        0x10 => Test::Equal,
+        0x20 => Test::Greater,
+        0x30 => Test::GreaterEqual,
+        0x40 => Test::AnyBit,
+        _ => return None,
+    })
+}

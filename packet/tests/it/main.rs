@@ -1,0 +1,5 @@
+//! The packet crate against real captures and against libpcap.
+
+mod captures;
+mod narrowing;
+mod verdicts;
