@@ -12,6 +12,10 @@ impl LinkType {
     pub const NULL: LinkType = LinkType(0);
     /// Ethernet.
     pub const ETHERNET: LinkType = LinkType(1);
+    /// As [`LinkType::RAW`], by the number that some systems write.
+    pub const RAW_BSD: LinkType = LinkType(12);
+    /// ARCNET as BSD systems write it.
+    pub const ARCNET_BSD: LinkType = LinkType(7);
     /// PPP.
     pub const PPP: LinkType = LinkType(9);
     /// PPP in HDLC-like framing, or Cisco HDLC.

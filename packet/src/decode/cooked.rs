@@ -9,7 +9,7 @@ impl Decoder {
     pub(super) fn link(&mut self, link_type: LinkType, walk: &mut Walk<'_>) -> Next {
         match link_type {
             LinkType::ETHERNET => self.ethernet(walk),
-            LinkType::RAW => self.ip(walk),
+            LinkType::RAW | LinkType::RAW_BSD => self.ip(walk),
             // Filters take the version for granted here, so another one is opaque.
             LinkType::IPV4 => self.network(0x0800),
             LinkType::IPV6 => self.network(0x86dd),
@@ -20,6 +20,7 @@ impl Decoder {
                 self.ppp_link(link_type, walk)
             }
             LinkType::NFLOG => self.nflog(walk),
+            LinkType::ARCNET_BSD => self.arcnet(walk),
             LinkType::IEEE802_11 => Next::Wifi,
             LinkType::IEEE802_11_RADIOTAP => self.radiotap(walk),
             LinkType::PPI => self.ppi(walk),
@@ -31,6 +32,10 @@ impl Decoder {
     /// file's: a number of a few bits is taken either way.
     fn loopback(&mut self, walk: &mut Walk<'_>) -> Next {
         let Some(family) = walk.take::<4>() else { return Next::Opaque };
+        if let [0x0f | 0x8f, 0, high, low] = family {
+            // Some loopbacks write Cisco HDLC's header under this link type.
+            return self.network(u16::from_be_bytes([high, low]));
+        }
         let little = u32::from_le_bytes(family);
         let family = if little < 0x100 { little } else { u32::from_be_bytes(family) };
         match family {
@@ -63,6 +68,20 @@ impl Decoder {
                 self.push_path(PathTag::ETHER_TYPE, &protocol.to_be_bytes());
                 Next::EtherType(protocol)
             }
+        }
+    }
+
+    /// ARCNET with RFC 1201 framing: addresses, type, flag and sequence.
+    fn arcnet(&mut self, walk: &mut Walk<'_>) -> Next {
+        let Some([_, _, kind, flag, ..]) = walk.take::<6>() else { return Next::Opaque };
+        if flag == 0xff && walk.advance(4).is_none() {
+            return Next::Opaque;
+        }
+        match kind {
+            0xd4 => self.network(0x0800),
+            0xc4 => self.network(0x86dd),
+            0xd5 => self.network(0x0806),
+            _ => Next::Done,
         }
     }
 

@@ -85,9 +85,9 @@ impl Decoder {
             {
                 let identification = u32::from_be_bytes(identification);
                 let (offset, more) = (u32::from(field & !7), field & 1 != 0);
+                layer.protocol = protocol;
                 self.note_fragment(&layer, identification, offset, more, walk);
                 if offset > 0 {
-                    layer.protocol = protocol;
                     layer.extra = Extra::Fragment(identification);
                     return self.end_with(layer);
                 }
@@ -112,7 +112,7 @@ impl Decoder {
         more: bool,
         walk: &mut Walk<'_>,
     ) {
-        if walk.decoded.fragment.is_some() {
+        if walk.decoded.fragment.is_some() || self.quoted {
             return;
         }
         let payload = &walk.rest[..walk.bounded.min(walk.rest.len())];
@@ -123,6 +123,25 @@ impl Decoder {
             identification,
         };
         walk.decoded.fragment = Some(Fragment { datagram, offset, more, payload });
+    }
+
+    /// An authentication header (RFC 4302) behind IPv4.
+    fn authenticated(&mut self, walk: &mut Walk<'_>) -> Next {
+        let Some(&[next, units]) = walk.rest.first_chunk::<2>() else { return Next::Done };
+        if walk.advance((usize::from(units) + 2) * 4).is_none() {
+            return Next::Done;
+        }
+        self.push_path(PathTag::PROTOCOL, &[next]);
+        self.tunnels += 1;
+        Next::Protocol(next)
+    }
+
+    /// IPComp (RFC 3173): what did not shrink is carried as it is.
+    fn compressed(&mut self, walk: &mut Walk<'_>) -> Next {
+        let Some([next, _, _, _]) = walk.take() else { return Next::Done };
+        self.push_path(PathTag::PROTOCOL, &[next]);
+        self.tunnels += 1;
+        Next::Protocol(next)
     }
 
     /// IP in IP is a tunnel; everything else is a transport.
@@ -138,7 +157,9 @@ impl Decoder {
                 self.enter_tunnel(TunnelKind::MplsEthernet, 0);
                 Next::EtherType(0x8847)
             }
-            1 | 58 => self.icmp(walk),
+            51 => self.authenticated(walk),
+            108 => self.compressed(walk),
+            1 | 58 => self.icmp(protocol, walk),
             6 | 17 | 132 => self.ports(protocol, walk),
             _ => Next::Done,
         }

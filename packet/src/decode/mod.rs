@@ -90,6 +90,31 @@ pub struct DatagramId {
     identification: u32,
 }
 
+impl DatagramId {
+    /// The protocol that the datagram carries.
+    #[must_use]
+    pub fn protocol(&self) -> u8 {
+        self.protocol
+    }
+}
+
+impl<'p> Transport<'p> {
+    /// The transport in a datagram that was put together from fragments; `None` for protocols
+    /// without ports.
+    #[must_use]
+    pub fn of_datagram(protocol: u8, datagram: &'p [u8]) -> Option<Transport<'p>> {
+        let mut decoder = Decoder::new();
+        let mut walk = Walk {
+            rest: datagram,
+            bounded: datagram.len(),
+            byte_order: ByteOrder::Big,
+            decoded: Decoded::default(),
+        };
+        decoder.follow(Next::Protocol(protocol), &mut walk);
+        walk.decoded.transport
+    }
+}
+
 /// Decodes packets, one at a time, without allocating.
 #[derive(Debug)]
 pub struct Decoder {
@@ -100,6 +125,8 @@ pub struct Decoder {
     layer_count: usize,
     /// Tunnels entered so far: what is wrong inside one is not held against the packet.
     tunnels: usize,
+    /// Inside a packet that an ICMP error quotes.
+    quoted: bool,
     opaque: bool,
 }
 
@@ -147,6 +174,7 @@ impl Decoder {
             layers: [keys::RawLayer::default(); LAYERS_MAX],
             layer_count: 0,
             tunnels: 0,
+            quoted: false,
             opaque: false,
         }
     }
@@ -162,25 +190,13 @@ impl Decoder {
         self.path_len = 0;
         self.layer_count = 0;
         self.tunnels = 0;
+        self.quoted = false;
         self.opaque = false;
         self.push_path(PathTag::LINK_TYPE, &link_type.0.to_be_bytes());
         let mut walk =
             Walk { rest: data, bounded: data.len(), byte_order, decoded: Decoded::default() };
-        let mut next = Next::Link(link_type);
-        for _ in 0..STEPS_MAX {
-            next = match next {
-                Next::Link(link_type) => self.link(link_type, &mut walk),
-                Next::EtherType(ether_type) => self.ether_type(ether_type, &mut walk),
-                Next::Llc => self.llc(&mut walk),
-                Next::Ip => self.ip(&mut walk),
-                Next::Ppp => self.ppp(&mut walk),
-                Next::Protocol(protocol) => self.protocol(protocol, &mut walk),
-                Next::Wifi => self.wifi(&mut walk),
-                Next::Tunnel(kind) => self.tunnel(kind, &mut walk),
-                Next::Done | Next::Opaque => break,
-            };
-        }
-        if !matches!(next, Next::Done) && self.tunnels == 0 {
+        let end = self.follow(Next::Link(link_type), &mut walk);
+        if !matches!(end, Next::Done) && self.tunnels == 0 {
             self.opaque = true;
         }
         if self.opaque {
@@ -202,6 +218,24 @@ impl Decoder {
     #[must_use]
     pub fn path(&self) -> &Path {
         Path::from_bytes(&self.path[..self.path_len])
+    }
+
+    /// Goes through the layers until there is nothing more to tell.
+    fn follow(&mut self, mut next: Next, walk: &mut Walk<'_>) -> Next {
+        for _ in 0..STEPS_MAX {
+            next = match next {
+                Next::Link(link_type) => self.link(link_type, walk),
+                Next::EtherType(ether_type) => self.ether_type(ether_type, walk),
+                Next::Llc => self.llc(walk),
+                Next::Ip => self.ip(walk),
+                Next::Ppp => self.ppp(walk),
+                Next::Protocol(protocol) => self.protocol(protocol, walk),
+                Next::Wifi => self.wifi(walk),
+                Next::Tunnel(kind) => self.tunnel(kind, walk),
+                Next::Done | Next::Opaque => break,
+            };
+        }
+        next
     }
 
     fn push_path(&mut self, tag: u8, value: &[u8]) {

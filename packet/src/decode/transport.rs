@@ -50,12 +50,21 @@ impl Decoder {
         Next::Tunnel(kind)
     }
 
-    pub(super) fn icmp(&mut self, walk: &mut Walk<'_>) -> Next {
-        if let Some(&[kind, code]) = walk.rest.first_chunk::<2>() {
-            let id = walk.rest.get(4..6).map_or(0, |id| u16::from_be_bytes([id[0], id[1]]));
-            self.innermost().extra = Extra::Icmp { kind, code, id };
+    /// ICMP errors quote the packet they are about: what it says is added, as for a tunnel.
+    pub(super) fn icmp(&mut self, protocol: u8, walk: &mut Walk<'_>) -> Next {
+        let Some(&[kind, code]) = walk.rest.first_chunk::<2>() else { return Next::Done };
+        let id = walk.rest.get(4..6).map_or(0, |id| u16::from_be_bytes([id[0], id[1]]));
+        self.innermost().extra = Extra::Icmp { kind, code, id };
+        let is_error = match protocol {
+            1 => matches!(kind, 3 | 4 | 5 | 11 | 12),
+            _ => (1..=4).contains(&kind),
+        };
+        if !is_error || self.quoted || walk.advance(8).is_none() {
+            return Next::Done;
         }
-        Next::Done
+        self.quoted = true;
+        self.tunnels += 1;
+        Next::Ip
     }
 
     fn innermost(&mut self) -> &mut super::keys::RawLayer {

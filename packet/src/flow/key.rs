@@ -103,10 +103,16 @@ impl FlowKey {
         })
     }
 
-    /// The innermost address layer: the conversation itself.
+    /// The innermost address layer: the conversation itself. What an ICMP error quotes is not
+    /// part of it.
     #[must_use]
     pub fn innermost(&self) -> Option<Layer> {
-        self.layers().last()
+        let own = self.parts().take_while(|part| !matches!(part, KeyPart::Icmp(..)));
+        let layers = own.filter_map(|part| match part {
+            KeyPart::Layer(layer) => Some(layer),
+            _ => None,
+        });
+        layers.last()
     }
 
     /// Every address of every layer.

@@ -106,7 +106,7 @@ impl Context {
             LinkType::LINUX_SLL => (Link::Cooked, 14, 16, Network::Unknown),
             LinkType::LINUX_SLL2 => (Link::Cooked, 0, 20, Network::Unknown),
             LinkType::NULL | LinkType::LOOP => (Link::Loopback, 0, 4, Network::Unknown),
-            LinkType::RAW => (Link::Raw, 0, 0, Network::Unknown),
+            LinkType::RAW | LinkType::RAW_BSD => (Link::Raw, 0, 0, Network::Unknown),
             LinkType::IPV4 => (Link::Other, 0, 0, Network::Ipv4),
             LinkType::IPV6 => (Link::Other, 0, 0, Network::Ipv6),
             _ => (Link::Other, 0, 0, Network::Other),
@@ -136,9 +136,12 @@ impl Context {
         if let Some(port) = self.learn_port(value, test, constant, passed) {
             return port;
         }
-        if test != Test::Equal || !passed {
-            return Predicate::All;
-        }
+        // libpcap turns a comparison of masked bits with zero into a test for any of them.
+        let (value, constant) = match (test, passed) {
+            (Test::Equal, true) => (value, constant),
+            (Test::AnyBit, false) => (value.masked(constant), 0),
+            _ => return Predicate::All,
+        };
         match value {
             Value::Field { size, offset, mask } => self
                 .learn_network(size, offset, mask, constant)

@@ -60,10 +60,10 @@ fn filters_narrow_to_what_an_index_knows() {
     ethernet("ip6 host 2001:db8::1", "(2001:db8::1/128 & type 86dd)");
     ethernet("ip6 net 2001:db8::/40", "(2001:db8::/40 & type 86dd)");
     ethernet("ip and tcp port 443", "(:443 & proto 6 & type 800)");
-    ethernet("ip and tcp port 443 and not net 10/8", "(:443 & proto 6 & type 800)");
+    ethernet("ip and tcp port 443 and not net 10.0.0.0/8", "(:443 & proto 6 & type 800)");
     ethernet("ip and udp src portrange 137-139", "(:137-139 & proto 17 & type 800)");
     ethernet("tcp[13] & 4 != 0", "(proto 6 & type 800)");
-    ethernet("vlan 5", "((type 8100 | type 88a8 | type 9100) & vlan 5)");
+    ethernet("vlan 5", "((type 8100 & vlan 5) | (type 88a8 & vlan 5) | (type 9100 & vlan 5))");
     ethernet("ether src 00:0b:82:01:fc:42", "mac [00, 0b, 82, 01, fc, 42]");
     ethernet("ip[9] = 17 and ip", "(proto 17 & type 800)");
     ethernet("ip and icmp[0:2] = 80", "(proto 1 & type 800)");
