@@ -167,9 +167,7 @@ impl Catalog {
     }
 
     /// Every checkpoint of every source stored so far.
-    pub(crate) fn checkpoints(
-        &self,
-    ) -> Result<BTreeMap<(u64, u128), CheckpointRow>, CatalogError> {
+    pub(crate) fn checkpoints(&self) -> Result<BTreeMap<(u64, u128), CheckpointRow>, CatalogError> {
         let rows = self.read(|transaction| {
             let table = transaction.open_table(CHECKPOINTS)?;
             let mut rows = Vec::new();

@@ -1,1 +1,78 @@
-//! Placeholder while the crate is being written.
+//! Tapstone: a packet store.
+//!
+//! A [`Store`] takes captures in ([`Store::import`]), keeps them encrypted and checksummed, and
+//! gives packets back in order ([`Store::query`]): exactly those that tcpdump's filter matches,
+//! found through an index. What is reported as stored survives a power cut; what is missing from
+//! an answer is said ([`Completeness`]).
+//!
+//! The handle is `Send + Sync` and cheap to clone. See `docs/architecture.md` for how a packet gets
+//! in and out.
+
+#![forbid(unsafe_code)]
+
+mod bits;
+mod builder;
+mod catalog;
+mod check;
+mod flow_list;
+mod flows;
+mod id;
+mod import;
+mod info;
+mod journal;
+mod keys;
+mod layout;
+mod limits;
+mod name_cache;
+mod query;
+mod recovery;
+mod replay;
+mod segment;
+mod shard;
+mod store;
+mod store_file;
+
+pub use builder::SealError;
+pub use catalog::CatalogError;
+pub use check::{CheckReport, Damage};
+pub use flow_list::{Flows, FlowsError};
+pub use id::{ParseIdError, SegmentId, StoreId};
+pub use import::{ImportError, ImportOptions, ImportReport, KnownBefore, Progress};
+pub use info::{Flow, Info};
+pub use keys::KeyError;
+pub use query::{
+    Answer, Completeness, FlowId, InstantError, Missing, Packet, PacketStream, Packets, QueryError,
+    Refused, Selection, parse_instant,
+};
+pub use recovery::RecoverError;
+pub use segment::block::BlockError;
+pub use segment::format::FormatError;
+pub use segment::reader::OpenSegmentError;
+pub use segment::region::RegionError;
+pub use segment::writer::WriteError;
+pub use shard::{IngestError, SealFailure};
+pub use store::{OpenError, OpenOptions, Store};
+pub use store_file::StoreFileError;
+pub use tapstone_index::FlowRow;
+pub use tapstone_packet::time::Timestamp;
+
+/// A capture of two UDP packets, for the examples in this documentation.
+#[doc(hidden)]
+#[must_use]
+pub fn doc_capture() -> Vec<u8> {
+    use tapstone_packet::capture_file::PcapWriter;
+    use tapstone_packet::interface::LinkType;
+    let mut bytes = Vec::new();
+    let writer = PcapWriter::start(LinkType::RAW, 65535, &mut bytes);
+    for (second, last) in [(1, 2), (2, 3)] {
+        let packet = [
+            0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, last, 0, 53, 0, 53, 0,
+            8, 0, 0,
+        ];
+        let time = Timestamp::from_secs_nanos(second, 0);
+        writer
+            .packet(LinkType::RAW, time, &packet, 28, &mut bytes)
+            .expect("the first seconds of 1970 fit a pcap file");
+    }
+    bytes
+}

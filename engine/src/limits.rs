@@ -27,9 +27,6 @@ pub(crate) const FRAME_SIZE: usize = 16 << 10;
 /// Bytes of a segment's header and of its trailer.
 pub(crate) const PAGE_SIZE: usize = 4096;
 
-/// Bytes of matching packets that a query holds while it puts them in time order.
-pub(crate) const MERGE_BUFFER_SIZE: usize = 96 << 20;
-
 const _: () = assert!(PAGE_SIZE.is_multiple_of(ALIGNMENT), "header and trailer are direct writes");
 const _: () = assert!(UNIT_SIZE as u64 * 4 <= SEGMENT_SIZE, "a segment holds several units");
 const _: () = assert!(BLOCK_SIZE * 8 <= UNIT_SIZE, "grouping by flow needs many blocks a unit");

@@ -122,6 +122,20 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Removes a directory and all that is in it; one that does not exist is removed already.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn remove_dir(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::new("remove the directory", path, error))
+        }
+        _ => sync_parent(path),
+    }
+}
+
 /// Makes the names in a directory durable.
 ///
 /// # Errors

@@ -90,7 +90,9 @@ impl DirectFile {
     /// When it exists or cannot be created.
     pub async fn create_new(path: &Path) -> Result<DirectFile, FileError> {
         let mut options = OpenOptions::new();
-        options.create_new(true).write(true).read(true).mode(0o600);
+        // For writing alone: glommio finds out whether a device can be polled by reading the first
+        // file that it opens there, and an empty file makes it believe that any can.
+        options.create_new(true).write(true).mode(0o600);
         Self::open_with("create", &options, path).await
     }
 

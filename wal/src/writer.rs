@@ -107,15 +107,15 @@ impl Wal {
         self.durable
     }
 
-    /// Ends the log after everything it speaks of has become durable elsewhere: closes and removes
-    /// its file. What was appended and not committed is dropped.
+    /// Ends the log, and gives its file's path: to be removed once everything that it speaks of is
+    /// durable elsewhere. What was appended and not committed is dropped.
     ///
     /// # Errors
     ///
-    /// When the file cannot be removed.
-    pub async fn retire(self) -> Result<(), WalError> {
+    /// When the file cannot be closed.
+    pub async fn close(self) -> Result<PathBuf, WalError> {
         self.appender.file().clone().close().await?;
-        Ok(blocking::remove(&self.path)?)
+        Ok(self.path)
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
@@ -140,7 +140,9 @@ mod tests {
         let task = shards.spawn(0, TaskClass::Capture, move || async move {
             let mut wal = Wal::create(&folder, [7; 16], 3, Lsn(5)).await.unwrap();
             for group in groups {
-                group.into_iter().for_each(|record| drop(wal.append(record)));
+                for record in group {
+                    wal.append(record);
+                }
                 wal.commit().await.unwrap();
             }
         });

@@ -9,7 +9,7 @@ use crate::segment::description::Checkpoint;
 
 /// Packets of one source, in order of arrival. It becomes one write unit. Buffers are kept from
 /// use to use.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Batch {
     /// The source's bytes; records point into it.
     pub(crate) arena: Vec<u8>,
@@ -34,6 +34,17 @@ pub(crate) struct Record {
 }
 
 impl Batch {
+    pub(crate) fn empty() -> Batch {
+        Batch {
+            arena: Vec::new(),
+            records: Vec::new(),
+            options: Vec::new(),
+            interfaces: Arc::new([]),
+            source: "".into(),
+            checkpoint: None,
+        }
+    }
+
     pub(crate) fn data(&self, record: &Record) -> &[u8] {
         &self.arena[record.offset as usize..][..record.captured as usize]
     }

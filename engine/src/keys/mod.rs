@@ -15,8 +15,8 @@ mod bucket;
 mod key_file;
 mod seal;
 
-pub(crate) use bucket::{BucketId, KeyRing, WRAPPED_LEN, WrappedKey};
-pub(crate) use key_file::KeyError;
+pub(crate) use bucket::{BucketId, KeyRing, WrappedKey};
+pub use key_file::KeyError;
 pub(crate) use seal::{COMMITMENT_LEN, FileKey, SALT_LEN, Stream, TAG_LEN};
 
 use ring::rand::{SecureRandom, SystemRandom};

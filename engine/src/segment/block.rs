@@ -2,8 +2,8 @@
 //! the way out.
 
 use tapstone_packet::time::Timestamp;
-use zerocopy::byteorder::little_endian::U32;
 use zerocopy::IntoBytes;
+use zerocopy::byteorder::little_endian::U32;
 
 use super::format::{BLOCK_HEADER_LEN, BlockHeader, Codec, FormatError};
 use crate::id::{SegmentId, StoreId};

@@ -1,8 +1,9 @@
 //! The footer of a sealed segment: its units, one behind the other, as they described themselves.
 
 use tapstone_packet::interface::Interface;
+use tapstone_packet::time::Timestamp;
 
-use super::description::{BlockPlace, Unit};
+use super::description::Unit;
 use crate::bits::{push_varint, take_varint};
 
 /// Where everything in a segment is.
@@ -45,12 +46,12 @@ impl SegmentMap {
         self.units.iter().map(|unit| unit.blocks.len() as u32).sum()
     }
 
-    /// The unit that holds a block, and where the block is.
-    pub(crate) fn block(&self, block: u32) -> Option<(&Unit, BlockPlace)> {
-        let after = self.units.partition_point(|unit| unit.first_block <= block);
-        let unit = self.units.get(after.checked_sub(1)?)?;
-        let place = unit.blocks.get((block - unit.first_block) as usize)?;
-        Some((unit, *place))
+    /// Times of the earliest and the latest packet.
+    pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
+        let times = || self.units.iter().map(Unit::times);
+        let min = times().map(|(min, _)| min).min();
+        let max = times().map(|(_, max)| max).max();
+        (min.unwrap_or(Timestamp::MAX), max.unwrap_or(Timestamp::MIN))
     }
 }
 
@@ -60,12 +61,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_map_survives_its_encoding_and_finds_blocks() {
+    fn a_map_survives_its_encoding_and_gaps_are_noticed() {
         let map = SegmentMap { units: vec![sample(0), sample(1)] };
         assert_eq!(SegmentMap::decode(&map.encode()).as_ref(), Some(&map));
-        let (unit, place) = map.block(3).unwrap();
-        assert_eq!((unit.number, place), (1, map.units[1].blocks[1]));
-        assert!(map.block(4).is_none());
         let gap = SegmentMap { units: vec![sample(1)] };
         assert_eq!(SegmentMap::decode(&gap.encode()), None);
     }

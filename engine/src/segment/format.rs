@@ -5,7 +5,7 @@ use zerocopy::byteorder::little_endian::{I128, U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::id::{SegmentId, StoreId};
-use crate::keys::{BucketId, COMMITMENT_LEN, SALT_LEN, WRAPPED_LEN, WrappedKey};
+use crate::keys::{BucketId, COMMITMENT_LEN, SALT_LEN, WrappedKey};
 use crate::limits::PAGE_SIZE;
 
 /// The version of the segment format that this program writes, and the only one it reads.
@@ -26,7 +26,9 @@ pub enum FormatError {
     #[error("its magic is wrong: it is something else, or was overwritten")]
     Magic,
     /// It was written by a newer program.
-    #[error("it has format version {0}, this program knows version {VERSION}; use a newer Tapstone")]
+    #[error(
+        "it has format version {0}, this program knows version {VERSION}; use a newer Tapstone"
+    )]
     Version(u16),
     /// The checksum does not match.
     #[error("its checksum is wrong")]
@@ -81,7 +83,7 @@ pub(crate) struct SegmentTrailer {
 }
 
 /// Where a sealed region of a file is, and what derives its key (see [`super::region`]).
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct RegionPlace {
     pub(crate) offset: U64,
@@ -93,7 +95,7 @@ pub(crate) struct RegionPlace {
 
 /// What stands before each block, in the clear; all but the checksum is associated data of the
 /// sealed bytes behind it.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct BlockHeader {
     magic: [u8; 4],
@@ -301,10 +303,7 @@ impl BlockHeader {
     }
 
     pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
-        (
-            Timestamp::from_attos(self.time_min.get()),
-            Timestamp::from_attos(self.time_max.get()),
-        )
+        (Timestamp::from_attos(self.time_min.get()), Timestamp::from_attos(self.time_max.get()))
     }
 }
 
@@ -343,13 +342,6 @@ impl UnitEnd {
 
     fn checksum(&self) -> u32 {
         crc32c::crc32c(&self.as_bytes()[..UNIT_END_LEN - 4])
-    }
-
-    pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
-        (
-            Timestamp::from_attos(self.time_min.get()),
-            Timestamp::from_attos(self.time_max.get()),
-        )
     }
 }
 

@@ -17,4 +17,5 @@ pub(crate) mod format;
 pub(crate) mod reader;
 pub(crate) mod region;
 pub(crate) mod scan;
+pub(crate) mod split_file;
 pub(crate) mod writer;

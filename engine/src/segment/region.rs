@@ -54,12 +54,8 @@ pub(crate) fn seal(
     let salt = random_bytes();
     let key = FileKey::derive(secret, &salt);
     let plain_length = U64::new(plain.len() as u64);
-    let place = RegionPlace {
-        offset: U64::new(offset),
-        plain_length,
-        salt,
-        commitment: *key.commitment(),
-    };
+    let place =
+        RegionPlace { offset: U64::new(offset), plain_length, salt, commitment: *key.commitment() };
     let frames = plain.len().div_ceil(FRAME_SIZE);
     let mut sealed = Vec::with_capacity(plain.len() + frames * FRAME_OVERHEAD);
     for (number, frame) in plain.chunks(FRAME_SIZE).enumerate() {

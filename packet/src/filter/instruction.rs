@@ -9,16 +9,6 @@ pub(super) enum Size {
     Word,
 }
 
-impl Size {
-    pub(super) fn bytes(self) -> u32 {
-        match self {
-            Size::Byte => 1,
-            Size::Half => 2,
-            Size::Word => 4,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {
     Add,

@@ -1,0 +1,240 @@
+//! Checking a store: every checksum and every cross-reference.
+
+use std::path::PathBuf;
+
+use tapstone_index::Split;
+use tapstone_runtime::blocking::{self, ReadFile};
+use tapstone_wal::{ScanEnd, read_folder};
+
+use crate::catalog::SegmentRow;
+use crate::id::SegmentId;
+use crate::segment::block;
+use crate::segment::directory::Directory;
+use crate::segment::reader::{self, Segment};
+use crate::segment::split_file;
+use crate::segment::writer::totals;
+use crate::store::Store;
+
+/// What a check looked at and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Segments read.
+    pub segments: u64,
+    /// Blocks opened.
+    pub blocks: u64,
+    /// Packets counted.
+    pub packets: u64,
+    /// Flows looked at.
+    pub flows: u64,
+    /// What is wrong; empty when the store is sound.
+    pub damage: Vec<Damage>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it, in bytes, where that can be said.
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(offset) = self.offset {
+            write!(f, " at offset {offset}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+impl CheckReport {
+    fn add(&mut self, path: PathBuf, offset: Option<u64>, what: impl ToString) {
+        self.damage.push(Damage { path, offset, what: what.to_string() });
+    }
+}
+
+impl Store {
+    /// Reads everything and verifies it. Open segments are checked as far as they are durable.
+    #[must_use]
+    pub fn check(&self) -> CheckReport {
+        let mut report = CheckReport::default();
+        let layout = &self.inner.layout;
+        for text in self.damage() {
+            report.add(layout.root().to_owned(), None, text);
+        }
+        let rows = match self.inner.catalog.segments() {
+            Ok(rows) => rows,
+            Err(error) => {
+                report.add(layout.catalog(), None, error);
+                Default::default()
+            }
+        };
+        for (id, row) in &rows {
+            self.check_sealed(*id, row, &mut report);
+        }
+        match blocking::list_dir(&layout.segments()) {
+            Ok(names) => {
+                for name in names {
+                    let id = name.to_str().and_then(|name| name.strip_suffix(".seg"));
+                    let id = id.and_then(|id| id.parse::<SegmentId>().ok());
+                    if id.is_some_and(|id| !rows.contains_key(&id)) {
+                        let what = "it is not in the catalog; run: tapstone rebuild";
+                        report.add(layout.segments().join(&name), None, what);
+                    }
+                }
+            }
+            Err(error) => report.add(layout.segments(), None, error),
+        }
+        for view in self.look_at_open_segments(&[]) {
+            self.check_blocks(&view.segment, u32::MAX, &mut report);
+        }
+        match read_folder(&layout.wal()) {
+            Ok(files) => {
+                for file in files {
+                    if let Ok(scan) = &file.scan
+                        && let ScanEnd::Damaged { offset } = scan.end
+                    {
+                        report.add(file.path, Some(offset), "the log is damaged here");
+                    }
+                }
+            }
+            Err(error) => report.add(layout.wal(), None, error),
+        }
+        report
+    }
+
+    fn check_sealed(&self, id: SegmentId, row: &SegmentRow, report: &mut CheckReport) {
+        let path = self.inner.layout.segment(id);
+        let segment = match reader::open_sealed(&path, &self.inner.keys, self.inner.id) {
+            Ok(segment) => segment,
+            Err(error) => return report.add(path, None, error),
+        };
+        report.segments += 1;
+        let said = segment.totals.clone();
+        let counted = totals(&segment.map, row.flows);
+        let same = said.is_some_and(|said| {
+            (said.packets, said.packet_bytes, said.blocks, said.flows)
+                == (counted.packets, counted.packet_bytes, counted.blocks, counted.flows)
+        });
+        if !same {
+            report.add(path.clone(), None, "its trailer and its footer count differently");
+        }
+        if (row.packets, row.packet_bytes, row.blocks)
+            != (counted.packets, counted.packet_bytes, counted.blocks)
+        {
+            let what = "the catalog and the segment count differently; run: tapstone rebuild";
+            report.add(path.clone(), None, what);
+        }
+        self.check_blocks(&segment, row.flows, report);
+        self.check_split(id, row, &segment, report);
+    }
+
+    fn check_blocks(&self, segment: &Segment, flows: u32, report: &mut CheckReport) {
+        let file = match ReadFile::open(&segment.path) {
+            Ok(file) => file,
+            Err(error) => return report.add(segment.path.clone(), None, error),
+        };
+        let (mut scratch, mut plain) = (Vec::new(), Vec::new());
+        for unit in &segment.map.units {
+            for (place, number) in unit.blocks.iter().zip(unit.first_block..) {
+                let at = Some(place.offset);
+                let stored = match file.read_at(place.offset, place.length as usize) {
+                    Ok(stored) => stored,
+                    Err(error) => {
+                        report.add(segment.path.clone(), at, error);
+                        continue;
+                    }
+                };
+                let (owner, key) = (segment.opened.owner, &segment.opened.key);
+                let header = block::open(owner, key, number, &stored, &mut scratch, &mut plain);
+                match header {
+                    Ok(header) => {
+                        report.blocks += 1;
+                        let times = header.times();
+                        let wrong = check_directory(&plain, times.0, place.packets, flows)
+                            .or((header.crc.get() != place.crc).then_some("it is another block"));
+                        match wrong {
+                            Some(what) => report.add(segment.path.clone(), at, what),
+                            None => report.packets += u64::from(place.packets),
+                        }
+                    }
+                    Err(error) => report.add(segment.path.clone(), at, error),
+                }
+            }
+        }
+    }
+
+    fn check_split(
+        &self,
+        id: SegmentId,
+        row: &SegmentRow,
+        segment: &Segment,
+        report: &mut CheckReport,
+    ) {
+        let path = self.inner.layout.split(id);
+        let source = match split_file::open(&path, &self.inner.keys, self.inner.id, id) {
+            Ok(source) => source,
+            Err(error) => return report.add(path, None, error),
+        };
+        let checked = Split::verify_bytes(source.clone()).and_then(|()| {
+            let split = Split::open(source)?;
+            split.verify()?;
+            Ok(split)
+        });
+        let split = match checked {
+            Ok(split) => split,
+            Err(error) => return report.add(path, None, error),
+        };
+        report.flows += u64::from(split.flow_count());
+        if split.flow_count() != row.flows {
+            report.add(path.clone(), None, "it has another number of flows than its segment");
+        }
+        let blocks = segment.map.block_count();
+        let mut packets = 0;
+        for flow in 0..split.flow_count() {
+            if let Ok(row) = split.row(flow) {
+                packets += row.packets;
+                if row.blocks.iter().any(|block| *block >= blocks) {
+                    report.add(
+                        path.clone(),
+                        None,
+                        format!("flow {flow} names a block that is not there"),
+                    );
+                }
+            }
+        }
+        if packets != row.packets {
+            report.add(path, None, "its flows have another number of packets than its segment");
+        }
+    }
+}
+
+/// What is wrong with a block's directory.
+fn check_directory(
+    plain: &[u8],
+    base: tapstone_packet::time::Timestamp,
+    packets: u32,
+    flows: u32,
+) -> Option<&'static str> {
+    let Some(directory) = Directory::parse(plain, base) else {
+        return Some("its directory makes no sense");
+    };
+    let (mut counted, mut bytes) = (0, 0);
+    for (flow, packets) in directory.runs() {
+        if flow >= flows {
+            return Some("it names a flow that is not there");
+        }
+        bytes += (counted..counted + packets)
+            .map(|index| directory.captured(index) as usize)
+            .sum::<usize>();
+        counted += packets;
+    }
+    if counted != packets as usize || directory.len() != counted {
+        return Some("it has another number of packets than it says");
+    }
+    (bytes != directory.data.len()).then_some("its packets do not fill it")
+}

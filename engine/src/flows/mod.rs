@@ -1,0 +1,6 @@
+//! The flows of an open segment, and what becomes of them when it is sealed.
+
+pub(crate) mod fragments;
+pub(crate) mod names;
+pub(crate) mod table;
+pub(crate) mod tracker;

@@ -1,0 +1,337 @@
+//! The flow table of an open segment.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use tapstone_packet::flow::{FlowKey, Path};
+use tapstone_packet::names::Name;
+use tapstone_packet::predicate::FlowView;
+use tapstone_packet::time::{ATTOS_PER_NANO, Timestamp};
+
+/// Keys up to this length (IPv4 with a VLAN tag or two) are compared without leaving the table.
+const INLINE_KEY_LEN: usize = 22;
+
+/// Every flow of the segment so far, by key and by number.
+#[derive(Debug, Default)]
+pub(crate) struct FlowTable {
+    /// Keyed at random: whoever writes the traffic must not choose who collides.
+    hasher: RandomState,
+    slots: HashTable<Slot>,
+    flows: Vec<Flow>,
+    keys: Vec<u8>,
+    paths: Paths,
+    more_paths: HashMap<u32, Vec<u32>>,
+    extra_ports: HashMap<u32, Vec<u16>>,
+    names: HashMap<u32, Vec<Name>>,
+    /// Flow and block, for every run of packets.
+    blocks: Vec<(u32, u32)>,
+    unit: u32,
+    /// The flows of the current unit, in order of appearance.
+    of_unit: Vec<u32>,
+}
+
+/// What is needed for every packet, in one cache line.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: [u8; INLINE_KEY_LEN],
+    key_len: u8,
+    silent: bool,
+    flow: u32,
+    path: u32,
+    unit: u32,
+    local: u32,
+}
+
+/// What is touched once a unit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flow {
+    key_at: u32,
+    key_len: u16,
+    pub(crate) first_end_started: bool,
+    path: u32,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+/// What looking up a packet's flow gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) flow: u32,
+    /// The flow's number within the unit.
+    pub(crate) local: u32,
+    /// Whether it is new in this segment.
+    pub(crate) is_new: bool,
+    /// Whether it has nothing more to say about names.
+    pub(crate) silent: bool,
+}
+
+#[derive(Debug, Default)]
+struct Paths {
+    list: Vec<Box<[u8]>>,
+    numbers: HashMap<Box<[u8]>, u32>,
+    recent: u32,
+}
+
+impl Paths {
+    fn number(&mut self, path: &Path) -> u32 {
+        let bytes = path.as_bytes();
+        if self.list.get(self.recent as usize).is_some_and(|recent| **recent == *bytes) {
+            return self.recent;
+        }
+        self.recent = match self.numbers.get(bytes) {
+            Some(number) => *number,
+            None => {
+                let number = self.list.len() as u32;
+                self.list.push(bytes.into());
+                self.numbers.insert(bytes.into(), number);
+                number
+            }
+        };
+        self.recent
+    }
+}
+
+impl FlowTable {
+    /// Begins a unit: flows are numbered from 0 again within it.
+    pub(crate) fn begin_unit(&mut self) {
+        self.unit += 1;
+        self.of_unit.clear();
+    }
+
+    /// The flow of a packet of the current unit.
+    pub(crate) fn look_up(&mut self, key: &FlowKey, path: &Path, from_first_end: bool) -> Found {
+        let path = self.paths.number(path);
+        let key = key.as_bytes();
+        let hash = self.hasher.hash_one(key);
+        let mut inline = [0; INLINE_KEY_LEN];
+        let is_short = key.len() <= INLINE_KEY_LEN;
+        if is_short {
+            inline[..key.len()].copy_from_slice(key);
+        }
+        let key_len = if is_short { key.len() as u8 } else { u8::MAX };
+        let (flows, keys) = (&self.flows, &self.keys);
+        let same = |slot: &Slot| {
+            slot.key_len == key_len
+                && if is_short {
+                    slot.key == inline
+                } else {
+                    flows[slot.flow as usize].key(keys) == key
+                }
+        };
+        if let Some(slot) = self.slots.find_mut(hash, same) {
+            let mut local = slot.local;
+            if slot.unit != self.unit {
+                slot.unit = self.unit;
+                local = self.of_unit.len() as u32;
+                slot.local = local;
+                self.of_unit.push(slot.flow);
+            }
+            let found = Found { flow: slot.flow, local, is_new: false, silent: slot.silent };
+            if slot.path != path {
+                slot.path = path;
+                self.add_path(found.flow, path);
+            }
+            return found;
+        }
+        self.insert(hash, key, inline, key_len, path, from_first_end)
+    }
+
+    fn insert(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        inline: [u8; INLINE_KEY_LEN],
+        key_len: u8,
+        path: u32,
+        first_end_started: bool,
+    ) -> Found {
+        let (flow, local) = (self.flows.len() as u32, self.of_unit.len() as u32);
+        self.flows.push(Flow {
+            key_at: self.keys.len() as u32,
+            key_len: key.len() as u16,
+            first_end_started,
+            path,
+            first: Timestamp::MAX,
+            last: Timestamp::MIN,
+            packets: 0,
+            bytes: 0,
+        });
+        self.keys.extend_from_slice(key);
+        self.of_unit.push(flow);
+        let unit = self.unit;
+        let slot = Slot { key: inline, key_len, silent: false, flow, path, unit, local };
+        let (hasher, flows, keys) = (&self.hasher, &self.flows, &self.keys);
+        let rehash = |slot: &Slot| hasher.hash_one(flows[slot.flow as usize].key(keys));
+        self.slots.insert_unique(hash, slot, rehash);
+        Found { flow, local, is_new: true, silent: false }
+    }
+
+    fn add_path(&mut self, flow: u32, path: u32) {
+        if self.flows[flow as usize].path == path {
+            return;
+        }
+        let more = self.more_paths.entry(flow).or_default();
+        if !more.contains(&path) {
+            more.push(path);
+        }
+    }
+
+    /// Remembers that a flow has nothing more to say about names.
+    pub(crate) fn silence(&mut self, flow: u32) {
+        let key = self.flows[flow as usize].key(&self.keys);
+        let hash = self.hasher.hash_one(key);
+        if let Some(slot) = self.slots.find_mut(hash, |slot| slot.flow == flow) {
+            slot.silent = true;
+        }
+    }
+
+    pub(crate) fn add_name(&mut self, flow: u32, name: Name) {
+        let names = self.names.entry(flow).or_default();
+        if let Err(at) = names.binary_search(&name) {
+            names.insert(at, name);
+        }
+    }
+
+    pub(crate) fn add_ports(&mut self, flow: u32, ports: [u16; 2]) {
+        let known = self.extra_ports.entry(flow).or_default();
+        for port in ports {
+            if !known.contains(&port) {
+                known.push(port);
+            }
+        }
+    }
+
+    /// Counts a run of packets of one flow.
+    pub(crate) fn count(
+        &mut self,
+        flow: u32,
+        times: (Timestamp, Timestamp),
+        packets: u64,
+        bytes: u64,
+    ) {
+        let flow = &mut self.flows[flow as usize];
+        flow.first = flow.first.min(times.0);
+        flow.last = flow.last.max(times.1);
+        flow.packets += packets;
+        flow.bytes += bytes;
+    }
+
+    pub(crate) fn add_block(&mut self, flow: u32, block: u32) {
+        self.blocks.push((flow, block));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// The flows of the current unit, by their numbers within it.
+    pub(crate) fn of_unit(&self) -> &[u32] {
+        &self.of_unit
+    }
+
+    pub(crate) fn key(&self, flow: u32) -> &FlowKey {
+        FlowKey::from_bytes(self.flows[flow as usize].key(&self.keys))
+    }
+
+    pub(crate) fn flow(&self, flow: u32) -> &Flow {
+        &self.flows[flow as usize]
+    }
+
+    pub(crate) fn names(&self, flow: u32) -> &[Name] {
+        self.names.get(&flow).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn flows_with_names(&self) -> impl Iterator<Item = (u32, &[Name])> {
+        self.names.iter().map(|(flow, names)| (*flow, names.as_slice()))
+    }
+
+    pub(crate) fn extra_ports(&self, flow: u32) -> &[u16] {
+        self.extra_ports.get(&flow).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every path, by number.
+    pub(crate) fn path_list(&self) -> impl Iterator<Item = &Path> {
+        self.paths.list.iter().map(|path| Path::from_bytes(path))
+    }
+
+    /// The numbers of the paths that a flow's packets took.
+    pub(crate) fn paths(&self, flow: u32, into: &mut Vec<u32>) {
+        into.clear();
+        into.push(self.flows[flow as usize].path);
+        into.extend_from_slice(self.more_paths.get(&flow).map_or(&[], Vec::as_slice));
+    }
+
+    /// The blocks of every flow, ascending: where each flow's begin in the list, and the list.
+    pub(crate) fn blocks_by_flow(&self) -> (Vec<u32>, Vec<u32>) {
+        let mut starts = vec![0u32; self.flows.len() + 1];
+        for (flow, _) in &self.blocks {
+            starts[*flow as usize + 1] += 1;
+        }
+        for index in 1..starts.len() {
+            starts[index] += starts[index - 1];
+        }
+        let mut next = starts.clone();
+        let mut list = vec![0; self.blocks.len()];
+        for (flow, block) in &self.blocks {
+            let at = &mut next[*flow as usize];
+            list[*at as usize] = *block;
+            *at += 1;
+        }
+        (starts, list)
+    }
+
+    /// Looks at one flow as a predicate does.
+    pub(crate) fn view<'a>(&'a self, flow: u32, paths: &'a [&'a Path]) -> FlowView<'a> {
+        let it = &self.flows[flow as usize];
+        let duration = (it.last.attos() - it.first.attos()) / ATTOS_PER_NANO;
+        FlowView {
+            key: self.key(flow),
+            paths,
+            extra_ports: self.extra_ports(flow),
+            names: self.names(flow),
+            packets: it.packets,
+            bytes: it.bytes,
+            duration_nanos: u64::try_from(duration).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Flow {
+    fn key<'k>(&self, keys: &'k [u8]) -> &'k [u8] {
+        &keys[self.key_at as usize..][..usize::from(self.key_len)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_are_found_again_however_long_their_keys_are() {
+        let mut table = FlowTable::default();
+        let (path, other) = (Path::from_bytes(&[1, 0, 1]), Path::from_bytes(&[1, 0, 2]));
+        table.begin_unit();
+        let keys: Vec<Vec<u8>> =
+            (0u16..300).map(|flow| flow.to_be_bytes().repeat(1 + flow as usize % 40)).collect();
+        for (number, key) in keys.iter().enumerate() {
+            let found = table.look_up(FlowKey::from_bytes(key), path, true);
+            assert_eq!((found.flow, found.is_new), (number as u32, true));
+        }
+        table.begin_unit();
+        for (number, key) in keys.iter().enumerate().rev() {
+            let found = table.look_up(FlowKey::from_bytes(key), other, false);
+            assert_eq!((found.flow, found.is_new), (number as u32, false));
+            assert_eq!(found.local, (keys.len() - 1 - number) as u32);
+            assert_eq!(table.key(found.flow).as_bytes(), key);
+            let mut paths = Vec::new();
+            table.paths(found.flow, &mut paths);
+            assert_eq!(paths, [0, 1]);
+        }
+        table.silence(7);
+        assert!(table.look_up(FlowKey::from_bytes(&keys[7]), path, true).silent);
+    }
+}

@@ -1,0 +1,87 @@
+//! What is in a store.
+
+use tapstone_packet::interface::Interface;
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::blocking;
+
+use crate::catalog::CatalogError;
+use crate::id::StoreId;
+use crate::query::FlowId;
+use crate::store::{Store, span};
+
+/// What a store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Its identity.
+    pub store: StoreId,
+    /// Packets.
+    pub packets: u64,
+    /// Their captured bytes.
+    pub packet_bytes: u64,
+    /// Bytes of the segment files.
+    pub stored_bytes: u64,
+    /// Bytes of the splits and the catalog.
+    pub index_bytes: u64,
+    /// Flows, counted once for each segment that they have packets in.
+    pub flows: u64,
+    /// Segments, open ones included.
+    pub segments: u64,
+    /// The earliest packet's time.
+    pub first: Option<Timestamp>,
+    /// The latest packet's time.
+    pub last: Option<Timestamp>,
+    /// The interfaces that packets were captured on.
+    pub interfaces: Vec<Interface>,
+    /// What opening the store found wrong.
+    pub damage: Vec<String>,
+}
+
+impl Store {
+    /// What the store holds.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog cannot be read.
+    pub fn info(&self) -> Result<Info, CatalogError> {
+        let rows = self.inner.catalog.segments()?;
+        let mut info = Info {
+            store: self.id(),
+            packets: rows.values().map(|row| row.packets).sum(),
+            packet_bytes: rows.values().map(|row| row.packet_bytes).sum(),
+            stored_bytes: rows.values().map(|row| row.stored_bytes).sum(),
+            index_bytes: rows.values().map(|row| row.index_bytes).sum(),
+            flows: rows.values().map(|row| u64::from(row.flows)).sum(),
+            segments: rows.len() as u64,
+            first: None,
+            last: None,
+            interfaces: self.interfaces()?,
+            damage: self.damage().to_vec(),
+        };
+        let catalog = blocking::file_len(self.inner.catalog.path());
+        info.index_bytes += catalog.ok().flatten().unwrap_or(0);
+        let mut times: Vec<_> = rows.values().map(|row| (row.first, row.last)).collect();
+        let open = self.look_at_open_segments(&[]);
+        let open = open.into_iter().map(|view| view.segment).chain(self.unfinished());
+        for segment in open.filter(|segment| !rows.contains_key(&segment.id())) {
+            info.segments += 1;
+            for unit in &segment.map.units {
+                info.packets += u64::from(unit.packets());
+                info.packet_bytes += unit.packet_bytes;
+                info.stored_bytes += unit.blocks_length();
+                times.push(unit.times());
+            }
+        }
+        let span = span(times.into_iter().filter(|(first, last)| first <= last));
+        (info.first, info.last) = (span.map(|span| span.0), span.map(|span| span.1));
+        Ok(info)
+    }
+}
+
+/// A flow of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flow {
+    /// Where it is.
+    pub id: FlowId,
+    /// What is known of it.
+    pub row: tapstone_index::FlowRow,
+}

@@ -1,0 +1,73 @@
+//! Where things are in a store's folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::id::SegmentId;
+
+/// The paths of a store.
+///
+/// ```text
+/// DIR/store              what store this is
+/// DIR/lock               who has it open
+/// DIR/master.key         the master key (0600)
+/// DIR/keys/              bucket keys, one file a day
+/// DIR/catalog.redb       which segments there are
+/// DIR/segments/*.seg     sealed segments; *.open while they are written
+/// DIR/splits/*.split     their indexes
+/// DIR/wal/*.log          what was made durable of open segments
+/// DIR/names/             the name cache; may be deleted
+/// ```
+#[derive(Clone, Debug)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(root: &Path) -> Layout {
+        Layout { root: root.to_owned() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn store_file(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    pub(crate) fn master_key(&self) -> PathBuf {
+        self.root.join("master.key")
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    pub(crate) fn catalog(&self) -> PathBuf {
+        self.root.join("catalog.redb")
+    }
+
+    pub(crate) fn segments(&self) -> PathBuf {
+        self.root.join("segments")
+    }
+
+    pub(crate) fn splits(&self) -> PathBuf {
+        self.root.join("splits")
+    }
+
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.root.join("wal")
+    }
+
+    pub(crate) fn names(&self) -> PathBuf {
+        self.root.join("names")
+    }
+
+    pub(crate) fn segment(&self, id: SegmentId) -> PathBuf {
+        self.segments().join(format!("{id}.seg"))
+    }
+
+    pub(crate) fn split(&self, id: SegmentId) -> PathBuf {
+        self.splits().join(format!("{id}.split"))
+    }
+}

@@ -1,0 +1,30 @@
+//! Finding packets: what is asked, how it is planned, and how the answer comes out in order.
+
+mod answer;
+pub(crate) mod found;
+mod instant;
+mod merge;
+pub(crate) mod plan;
+mod run;
+
+pub use answer::{Answer, Completeness, Missing, PacketStream, Packets, Refused};
+pub use found::{FlowId, Packet};
+pub use instant::{InstantError, parse_instant};
+pub use plan::QueryError;
+
+use tapstone_packet::time::Timestamp;
+
+/// What is asked for: packets that satisfy all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Packets at this instant or later.
+    pub since: Option<Timestamp>,
+    /// Packets before this instant.
+    pub until: Option<Timestamp>,
+    /// A pcap filter (`pcap-filter(7)`); libpcap's verdict decides. Empty means all.
+    pub filter: String,
+    /// A metadata query on the packets' flows ([`tapstone_index::FIELDS`]). Empty means all.
+    pub metadata: String,
+    /// At most so many packets, the earliest.
+    pub limit: Option<u64>,
+}

@@ -1,0 +1,347 @@
+//! Planning: from what is asked to the blocks that must be read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tapstone_index::{FlowSet, MetadataError, SearchError, Split, Summary, parse_metadata};
+use tapstone_packet::filter::{Dialect, FilterError, Program};
+use tapstone_packet::interface::{ByteOrder, Interface, LinkType};
+use tapstone_packet::predicate::{NameTest, Net, PathTest, Predicate};
+use tapstone_packet::time::Timestamp;
+
+use super::Selection;
+use super::answer::{Missing, Refused};
+use super::found::Position;
+use crate::catalog::CatalogError;
+use crate::segment::block;
+use crate::segment::reader::{OpenSegmentError, Segment};
+use crate::store::Store;
+
+/// Why a query cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The pcap filter is refused, for every link type in the store.
+    #[error("filter: {0}")]
+    Filter(#[from] FilterError),
+    /// The metadata query cannot be understood.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The time range ends before it begins.
+    #[error("the time range ends ({until}) before it begins ({since}); swap --since and --until")]
+    TimeRange {
+        /// Where it begins.
+        since: Timestamp,
+        /// Where it ends.
+        until: Timestamp,
+    },
+    /// What there is cannot be looked up.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+}
+
+/// What must be read, and what cannot be.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// One a unit, ordered by the earliest position of what it may give.
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) missing: Vec<Missing>,
+    pub(crate) refused: Vec<Refused>,
+    pub(crate) range: (Timestamp, Timestamp),
+}
+
+/// Part of one unit.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) target: Arc<Target>,
+    /// Index into the segment's units.
+    pub(crate) unit: usize,
+    /// Ordinals of the blocks to be read, ascending.
+    pub(crate) blocks: Vec<u32>,
+    /// Nothing that it gives comes before.
+    pub(crate) from: Position,
+}
+
+/// A segment, what of its flows may match, and how its packets are judged.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) segment: Arc<Segment>,
+    /// `None` when every flow may.
+    pub(crate) flows: Option<FlowSet>,
+    /// The verdict for each of the segment's interfaces.
+    pub(crate) verdicts: Vec<Verdict>,
+}
+
+/// How packets of an interface are judged.
+#[derive(Clone, Debug)]
+pub(crate) enum Verdict {
+    All,
+    None,
+    Program(Arc<Program>),
+}
+
+/// What is asked, in the store's terms.
+#[derive(Debug)]
+pub(crate) struct Question {
+    filter: Option<Filter>,
+    /// On the flows, from the metadata query.
+    metadata: Predicate,
+    /// On the flows, from both.
+    flows: Predicate,
+    range: (Timestamp, Timestamp),
+}
+
+/// A filter, compiled for every kind of packet in the store.
+#[derive(Debug, Default)]
+struct Filter {
+    programs: HashMap<Dialect, Verdict>,
+    refused: Vec<Refused>,
+}
+
+impl Question {
+    pub(crate) fn new(store: &Store, selection: &Selection) -> Result<Question, QueryError> {
+        let since = selection.since.unwrap_or(Timestamp::MIN);
+        let until = selection.until.unwrap_or(Timestamp::MAX);
+        if since > until {
+            return Err(QueryError::TimeRange { since, until });
+        }
+        let metadata = with_cached_names(parse_metadata(&selection.metadata)?, store);
+        let filter = match selection.filter.trim() {
+            "" => None,
+            expression => Some(Filter::compile(expression, store)?),
+        };
+        let narrowed = filter.as_ref().map_or(Predicate::All, Filter::narrow);
+        let flows = metadata.clone().and(narrowed);
+        Ok(Question { filter, metadata, flows, range: (since, until) })
+    }
+
+    pub(crate) fn flows(&self) -> &Predicate {
+        &self.flows
+    }
+
+    fn verdict(&self, interface: &Interface) -> Verdict {
+        let Some(filter) = &self.filter else { return Verdict::All };
+        filter.programs.get(&dialect_of(interface)).cloned().unwrap_or(Verdict::None)
+    }
+}
+
+impl Filter {
+    fn compile(expression: &str, store: &Store) -> Result<Filter, QueryError> {
+        let mut filter = Filter::default();
+        let mut first_refusal = None;
+        let mut accepted = false;
+        let mut dialects = store.dialects()?;
+        if dialects.is_empty() {
+            // Nothing to ask it of: still say what is wrong with it.
+            let (link_type, byte_order) = (LinkType::ETHERNET, ByteOrder::Little);
+            dialects.push(Dialect { link_type, byte_order });
+        }
+        for dialect in dialects {
+            let verdict = match Program::compile(expression, dialect) {
+                Ok(program) => {
+                    accepted = true;
+                    Verdict::Program(Arc::new(program))
+                }
+                Err(FilterError::RejectsAll(_)) => {
+                    accepted = true;
+                    Verdict::None
+                }
+                Err(FilterError::Refused { message, .. }) if message.contains("syntax error") => {
+                    return Err(Program::compile(expression, dialect).unwrap_err().into());
+                }
+                Err(error @ (FilterError::Refused { .. } | FilterError::Unavailable(_))) => {
+                    let link_type = dialect.link_type;
+                    filter.refused.push(Refused { link_type, reason: error.to_string() });
+                    first_refusal.get_or_insert(error);
+                    Verdict::None
+                }
+                Err(error) => return Err(error.into()),
+            };
+            filter.programs.insert(dialect, verdict);
+        }
+        match first_refusal {
+            Some(error) if !accepted => Err(error.into()),
+            _ => Ok(filter),
+        }
+    }
+
+    /// A condition on the flows of all packets that match, whatever their link type.
+    fn narrow(&self) -> Predicate {
+        let narrowed = |(dialect, verdict): (&Dialect, &Verdict)| match verdict {
+            Verdict::All => Predicate::All,
+            Verdict::None => Predicate::None,
+            Verdict::Program(program) => {
+                let link_type = Predicate::Path(PathTest::LinkType(dialect.link_type));
+                match (program.narrow(), self.programs.len()) {
+                    (narrowed, 1) => narrowed,
+                    (narrowed, _) => link_type.and(narrowed),
+                }
+            }
+        };
+        self.programs.iter().map(narrowed).fold(Predicate::None, Predicate::or)
+    }
+}
+
+pub(crate) fn dialect_of(interface: &Interface) -> Dialect {
+    Dialect { link_type: interface.link_type, byte_order: interface.byte_order }
+}
+
+/// A test for names of any kind also holds for flows to an address that DNS gave for the name.
+fn with_cached_names(predicate: Predicate, store: &Store) -> Predicate {
+    match predicate {
+        Predicate::And(parts) => {
+            Predicate::And(parts.into_iter().map(|part| with_cached_names(part, store)).collect())
+        }
+        Predicate::Or(parts) => {
+            Predicate::Or(parts.into_iter().map(|part| with_cached_names(part, store)).collect())
+        }
+        Predicate::Not(part) => Predicate::Not(Box::new(with_cached_names(*part, store))),
+        Predicate::Name(NameTest { kinds, pattern }) if kinds.is_empty() => {
+            let addresses = store.inner.names.addresses(&pattern).into_iter();
+            let nets = addresses.map(|address| {
+                let prefix = if address.is_ipv4() { 32 } else { 128 };
+                Predicate::Net(Net { address, prefix })
+            });
+            let mut parts = vec![Predicate::Name(NameTest { kinds, pattern })];
+            parts.extend(nets);
+            Predicate::Or(parts)
+        }
+        other => other,
+    }
+}
+
+impl Plan {
+    /// Decides what must be read.
+    pub(crate) fn new(store: &Store, question: &Question) -> Result<Plan, QueryError> {
+        let mut plan = Plan {
+            jobs: Vec::new(),
+            missing: Vec::new(),
+            refused: question.filter.as_ref().map_or(Vec::new(), |it| it.refused.clone()),
+            range: question.range,
+        };
+        if question.flows == Predicate::None {
+            return Ok(plan);
+        }
+        // Open segments first: one that is sealed meanwhile is then found in the catalog too, and
+        // is left out there.
+        let open = store.look_at_open_segments(std::slice::from_ref(&question.flows));
+        let mut seen = Vec::new();
+        for view in open {
+            seen.push(view.segment.id());
+            let flows = view.flows.into_iter().next();
+            let flows = flows.filter(|_| question.flows != Predicate::All);
+            plan.add(question, view.segment, flows, None);
+        }
+        let summaries = store.inner.catalog.summaries()?;
+        for (id, row) in store.inner.catalog.segments()? {
+            let times = (row.first, row.last);
+            if seen.contains(&id) || !block::overlaps(times, question.range.0, question.range.1) {
+                continue;
+            }
+            let summary = summaries.get(&id).map(|bits| Summary::new(bits.clone()));
+            if summary.is_some_and(|summary| !summary.may_match(&question.flows)) {
+                continue;
+            }
+            let segment = match store.segment(id) {
+                Ok(segment) => segment,
+                Err(error) => {
+                    plan.missing.push(Missing::segment(id, times, row.packets, &error));
+                    continue;
+                }
+            };
+            plan.add_sealed(store, question, segment);
+        }
+        for segment in store.unfinished() {
+            if question.metadata == Predicate::All {
+                plan.add(question, segment, None, None);
+            } else {
+                let times = segment.map.times();
+                plan.missing.push(Missing::index(segment.id(), times, &"it is not indexed yet"));
+            }
+        }
+        plan.jobs.sort_by_key(|job| job.from);
+        Ok(plan)
+    }
+
+    fn add_sealed(&mut self, store: &Store, question: &Question, segment: Arc<Segment>) {
+        if question.flows == Predicate::All {
+            return self.add(question, segment, None, None);
+        }
+        let searched = store
+            .split(segment.id())
+            .map_err(SplitFailure::Open)
+            .and_then(|split| search(&split, &question.flows).map_err(SplitFailure::Search));
+        match searched {
+            Ok((flows, _)) if flows.is_empty() => {}
+            Ok((flows, blocks)) => {
+                self.add(question, segment, Some(flows), Some(blocks.as_slice()));
+            }
+            // Without its index a segment is read whole: slower, and the same answer, unless the
+            // question is one that only the index can answer.
+            Err(_) if question.metadata == Predicate::All => {
+                self.add(question, segment, None, None);
+            }
+            Err(error) => {
+                let times = segment.map.times();
+                self.missing.push(Missing::index(segment.id(), times, &error));
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        question: &Question,
+        segment: Arc<Segment>,
+        flows: Option<FlowSet>,
+        blocks: Option<&[u32]>,
+    ) {
+        if flows.as_ref().is_some_and(FlowSet::is_empty) {
+            return;
+        }
+        let verdicts = segment.interfaces.iter().map(|it| question.verdict(it)).collect();
+        let target = Arc::new(Target { segment, flows, verdicts });
+        let segment = &target.segment;
+        for (index, unit) in segment.map.units.iter().enumerate() {
+            let wanted = |number: &u32| {
+                let place = &unit.blocks[(number - unit.first_block) as usize];
+                let times = (place.time_min, place.time_max);
+                block::overlaps(times, question.range.0, question.range.1)
+                    && blocks.is_none_or(|blocks| blocks.binary_search(number).is_ok())
+            };
+            let numbers = unit.first_block..unit.first_block + unit.blocks.len() as u32;
+            let blocks: Vec<u32> = numbers.filter(wanted).collect();
+            let place = |number: &u32| &unit.blocks[(number - unit.first_block) as usize];
+            let Some(time) = blocks.iter().map(|number| place(number).time_min).min() else {
+                continue;
+            };
+            let time = time.max(question.range.0);
+            let from =
+                Position { time, segment: segment.id().sequence(), unit: unit.number, rank: 0 };
+            self.jobs.push(Job { target: Arc::clone(&target), unit: index, blocks, from });
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SplitFailure {
+    #[error(transparent)]
+    Open(Arc<OpenSplitError>),
+    #[error(transparent)]
+    Search(SearchError),
+}
+
+/// Why a split cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenSplitError {
+    /// Its file cannot be read.
+    #[error(transparent)]
+    File(#[from] OpenSegmentError),
+    /// Its content cannot be.
+    #[error(transparent)]
+    Content(#[from] SearchError),
+}
+
+fn search(split: &Split, flows: &Predicate) -> Result<(FlowSet, Vec<u32>), SearchError> {
+    let found = split.candidates(flows)?;
+    let blocks = split.blocks(&found)?;
+    Ok((found, blocks))
+}

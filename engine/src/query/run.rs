@@ -1,0 +1,213 @@
+//! Running a job on a shard: reading blocks, opening them, judging packets.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::file::{DirectFile, FileError, ReadBuf};
+use tapstone_runtime::{spawn_local, yield_if_needed};
+
+use super::found::{Found, Hit};
+use super::plan::{Job, Target, Verdict};
+use crate::segment::block::{self, BlockError};
+use crate::segment::description::{BlockPlace, Unit};
+use crate::segment::directory::Directory;
+
+/// Bytes that are read at once; blocks that lie together are read together.
+const READ_SIZE: u64 = 4 << 20;
+
+/// Whether matching packets are wanted, or only their number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Packets,
+    Count,
+}
+
+/// What a job gave.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) found: Found,
+    pub(crate) count: u64,
+    /// Blocks that could not be read, and why.
+    pub(crate) damaged: Vec<(BlockPlace, String)>,
+}
+
+/// Reads the job's blocks; must run on a shard.
+pub(crate) async fn run(job: Job, range: (Timestamp, Timestamp), want: Want) -> Outcome {
+    let segment = &job.target.segment;
+    let unit = &segment.map.units[job.unit];
+    let mut judge = Judge {
+        target: &job.target,
+        range,
+        want,
+        scratch: Vec::new(),
+        plain: Vec::new(),
+        outcome: Outcome {
+            found: Found {
+                segment: segment.id(),
+                unit: unit.number,
+                interfaces: Arc::clone(&segment.interfaces),
+                arena: Vec::new(),
+                hits: Vec::new(),
+            },
+            count: 0,
+            damaged: Vec::new(),
+        },
+    };
+    match DirectFile::open(&segment.path).await {
+        Ok(file) => {
+            judge.read_all(&file, unit, &job.blocks).await;
+            // It was only read from: there is nothing that closing could lose.
+            file.close().await.ok();
+        }
+        Err(error) => {
+            let places = job.blocks.iter().map(|number| place(unit, *number));
+            judge.outcome.damaged.extend(places.map(|place| (place, error.to_string())));
+        }
+    }
+    let mut outcome = judge.outcome;
+    outcome.found.hits.sort_unstable_by_key(|hit| (hit.time, hit.rank));
+    outcome
+}
+
+fn place(unit: &Unit, number: u32) -> BlockPlace {
+    unit.blocks[(number - unit.first_block) as usize]
+}
+
+struct Judge<'t> {
+    target: &'t Target,
+    range: (Timestamp, Timestamp),
+    want: Want,
+    scratch: Vec<u8>,
+    plain: Vec<u8>,
+    outcome: Outcome,
+}
+
+impl Judge<'_> {
+    /// Reads piece by piece, the next one while the current is looked at.
+    async fn read_all(&mut self, file: &DirectFile, unit: &Unit, blocks: &[u32]) {
+        let pieces = pieces(unit, blocks);
+        let start = |piece: &Piece| {
+            let (file, bytes) = (file.clone(), piece.bytes.clone());
+            spawn_local(async move {
+                file.read_at(bytes.start, (bytes.end - bytes.start) as usize).await
+            })
+        };
+        let mut next = pieces.first().map(&start);
+        for (index, piece) in pieces.iter().enumerate() {
+            let Some(read) = next.take() else { break };
+            next = pieces.get(index + 1).map(&start);
+            let read: Result<ReadBuf, FileError> = read.await;
+            for number in &blocks[piece.blocks.clone()] {
+                let place = place(unit, *number);
+                let looked = match &read {
+                    Ok(bytes) => {
+                        let at = (place.offset - piece.bytes.start) as usize;
+                        self.look_at(*number, &bytes[at..at + place.length as usize])
+                            .map_err(|error| error.to_string())
+                    }
+                    Err(error) => Err(error.to_string()),
+                };
+                if let Err(why) = looked {
+                    self.outcome.damaged.push((place, why));
+                }
+            }
+            yield_if_needed().await;
+        }
+    }
+
+    /// Opens a block and judges its packets.
+    fn look_at(&mut self, number: u32, stored: &[u8]) -> Result<(), BlockError> {
+        let opened = &self.target.segment.opened;
+        let (scratch, plain) = (&mut self.scratch, &mut self.plain);
+        let header = block::open(opened.owner, &opened.key, number, stored, scratch, plain)?;
+        let directory = Directory::parse(&self.plain, header.times().0)
+            .ok_or(BlockError::Content("its directory makes no sense"))?;
+        let whole = header.times().0 >= self.range.0 && header.times().1 < self.range.1;
+        let found = &mut self.outcome.found;
+        let first_hit = found.hits.len();
+        let mut annotations = directory.annotations().peekable();
+        let (mut index, mut start) = (0, 0);
+        for (flow, packets) in directory.runs() {
+            let wanted = self.target.flows.as_ref().is_none_or(|flows| flows.contains(flow));
+            for index in index..index + packets {
+                let captured = directory.captured(index);
+                let at = start;
+                start += captured as usize;
+                if !wanted {
+                    continue;
+                }
+                let data = directory
+                    .data
+                    .get(at..start)
+                    .ok_or(BlockError::Content("its packets do not fit in it"))?;
+                let time = directory.time(index);
+                if !whole && !(self.range.0 <= time && time < self.range.1) {
+                    continue;
+                }
+                let (interface, original) = (directory.interface(index), directory.original(index));
+                let matches = match self.target.verdicts.get(interface as usize) {
+                    Some(Verdict::All) => true,
+                    Some(Verdict::Program(program)) => program.matches(data, original),
+                    Some(Verdict::None) | None => false,
+                };
+                if !matches {
+                    continue;
+                }
+                self.outcome.count += 1;
+                if self.want == Want::Count {
+                    continue;
+                }
+                let offset = found.arena.len() as u32;
+                found.arena.extend_from_slice(data);
+                let options_start = found.arena.len() as u32;
+                while annotations.next_if(|(annotated, _)| *annotated < index).is_some() {}
+                if let Some((_, options)) = annotations.next_if(|(it, _)| *it == index) {
+                    found.arena.extend_from_slice(options);
+                }
+                found.hits.push(Hit {
+                    time,
+                    rank: directory.rank(index),
+                    interface,
+                    flow,
+                    original,
+                    offset,
+                    captured,
+                    options: options_start..found.arena.len() as u32,
+                });
+            }
+            index += packets;
+        }
+        if index != directory.len() {
+            found.hits.truncate(first_hit);
+            return Err(BlockError::Content("its directory makes no sense"));
+        }
+        Ok(())
+    }
+}
+
+/// Blocks that are read together.
+struct Piece {
+    /// Indices into the job's blocks.
+    blocks: Range<usize>,
+    /// Where they are in the file.
+    bytes: Range<u64>,
+}
+
+fn pieces(unit: &Unit, blocks: &[u32]) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (index, number) in blocks.iter().enumerate() {
+        let place = place(unit, *number);
+        let end = place.offset + u64::from(place.length);
+        match pieces.last_mut() {
+            Some(piece)
+                if piece.bytes.end == place.offset && end - piece.bytes.start <= READ_SIZE =>
+            {
+                piece.blocks.end = index + 1;
+                piece.bytes.end = end;
+            }
+            _ => pieces.push(Piece { blocks: index..index + 1, bytes: place.offset..end }),
+        }
+    }
+    pieces
+}

@@ -1,0 +1,136 @@
+//! Following a segment's flows again, from its packets alone: to make a split that is missing.
+
+use std::collections::BTreeSet;
+
+use tapstone_packet::names::Answer;
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::blocking::ReadFile;
+use tapstone_runtime::file::FileError;
+
+use crate::flows::table::FlowTable;
+use crate::flows::tracker::Tracker;
+use crate::segment::block::{self, BlockError};
+use crate::segment::description::Unit;
+use crate::segment::directory::Directory;
+use crate::segment::reader::Segment;
+
+/// Why a segment's flows cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The file cannot be read.
+    #[error("segment: {0}")]
+    File(#[from] FileError),
+    /// The flows come out otherwise than when the segment was written.
+    #[error("segment {0}: its flows were numbered by another version of the decoder")]
+    Numbering(String),
+}
+
+/// What following a segment gave.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    pub(crate) table: FlowTable,
+    pub(crate) answers: Vec<Answer>,
+    /// Blocks that could not be read; their packets are in no row.
+    pub(crate) damaged: Vec<(u64, BlockError)>,
+}
+
+/// A packet of a unit, where it lies in the unit's plaintexts.
+struct Place {
+    time: Timestamp,
+    rank: u32,
+    flow: u32,
+    interface: u32,
+    start: usize,
+    length: usize,
+    block: u32,
+}
+
+/// Reads every packet in order of arrival.
+pub(crate) fn replay(segment: &Segment) -> Result<Replayed, ReplayError> {
+    let file = ReadFile::open(&segment.path)?;
+    let mut tracker = Tracker::default();
+    let mut damaged = Vec::new();
+    for unit in &segment.map.units {
+        let (bytes, mut places) = read_unit(&file, segment, unit, &mut damaged)?;
+        sort_by_arrival(&mut places);
+        tracker.table.begin_unit();
+        let mut runs = BTreeSet::new();
+        for place in &places {
+            let Some(interface) = segment.interfaces.get(place.interface as usize) else {
+                continue;
+            };
+            let data = &bytes[place.start..place.start + place.length];
+            let found = tracker.packet(interface, data);
+            // A damaged block before may have held a flow's first packet.
+            if found.flow != place.flow && damaged.is_empty() {
+                return Err(ReplayError::Numbering(segment.path.display().to_string()));
+            }
+            let times = (place.time, place.time);
+            tracker.table.count(found.flow, times, 1, place.length as u64);
+            runs.insert((place.block, found.flow));
+        }
+        for (block, flow) in runs {
+            tracker.table.add_block(flow, block);
+        }
+    }
+    let (table, answers) = tracker.end_segment();
+    Ok(Replayed { table, answers, damaged })
+}
+
+fn read_unit(
+    file: &ReadFile,
+    segment: &Segment,
+    unit: &Unit,
+    damaged: &mut Vec<(u64, BlockError)>,
+) -> Result<(Vec<u8>, Vec<Place>), FileError> {
+    let (mut all, mut places) = (Vec::new(), Vec::new());
+    let (mut scratch, mut plain) = (Vec::new(), Vec::new());
+    let (owner, key) = (segment.opened.owner, &segment.opened.key);
+    for (place, number) in unit.blocks.iter().zip(unit.first_block..) {
+        let stored = file.read_at(place.offset, place.length as usize)?;
+        let opened = block::open(owner, key, number, &stored, &mut scratch, &mut plain);
+        let parsed = opened.and_then(|header| {
+            Directory::parse(&plain, header.times().0)
+                .ok_or(BlockError::Content("its directory makes no sense"))
+        });
+        match parsed {
+            Ok(directory) => add_places(&directory, number, &mut all, &mut places),
+            Err(error) => damaged.push((place.offset, error)),
+        }
+    }
+    Ok((all, places))
+}
+
+fn add_places(directory: &Directory<'_>, block: u32, all: &mut Vec<u8>, places: &mut Vec<Place>) {
+    let base = all.len();
+    all.extend_from_slice(directory.data);
+    let (mut index, mut start) = (0, base);
+    for (flow, packets) in directory.runs() {
+        for _ in 0..packets {
+            let length = directory.captured(index) as usize;
+            if start + length > all.len() {
+                return;
+            }
+            places.push(Place {
+                time: directory.time(index),
+                rank: directory.rank(index),
+                flow,
+                interface: directory.interface(index),
+                start,
+                length,
+                block,
+            });
+            start += length;
+            index += 1;
+        }
+    }
+}
+
+/// Ranks number all packets of a unit whose times went back, and those of equal time elsewhere.
+fn sort_by_arrival(places: &mut [Place]) {
+    places.sort_unstable_by_key(|place| place.rank);
+    let numbered = places.iter().zip(0..).all(|(place, number)| place.rank == number);
+    if !numbered {
+        places.sort_by_key(|place| (place.time, place.rank));
+    }
+}

@@ -1,0 +1,336 @@
+//! Writing a segment, unit by unit, on a shard.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tapstone_packet::interface::Interface;
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::appender::Appender;
+use tapstone_runtime::blocking;
+use tapstone_runtime::file::{DirectFile, FileError};
+use zerocopy::IntoBytes;
+use zerocopy::byteorder::little_endian::{U32, U64};
+
+use super::block::{BlockSealer, Owner};
+use super::description::{BlockPlace, Checkpoint, Unit};
+use super::directory::{self, Entry, TimeSpan};
+use super::footer::SegmentMap;
+use super::format::{BlockHeader, SegmentHeader, SegmentTrailer, Totals, UnitEnd};
+use super::reader::{Opened, Segment};
+use super::region::{self, RegionKind};
+use crate::id::{SegmentId, StoreId};
+use crate::keys::{BucketId, FileKey, KeyError, KeyRing, Secret, Stream, random_bytes};
+use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
+
+/// Why a segment cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The file refused.
+    #[error("segment: {0}")]
+    File(#[from] FileError),
+    /// A key cannot be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// A segment that is being written.
+#[derive(Debug)]
+pub(crate) struct SegmentWriter {
+    pub(crate) owner: Owner,
+    created_nanos: u64,
+    path: PathBuf,
+    opened: Arc<Opened>,
+    appender: Appender,
+    map: SegmentMap,
+    next_block: u32,
+    interfaces: HashMap<Interface, u32>,
+    sealer: BlockSealer,
+    plain: Vec<u8>,
+}
+
+/// The packets of a unit in the order in which they are stored: by flow.
+pub(crate) struct UnitPackets<'a> {
+    pub(crate) arena: &'a [u8],
+    /// One entry a packet; interfaces are numbered as the segment does.
+    pub(crate) entries: &'a [Entry],
+    /// Where each packet's bytes begin in the arena.
+    pub(crate) offsets: &'a [u32],
+    /// Options of each packet that has some, by index into `entries`, ascending.
+    pub(crate) options: &'a [(u32, &'a [u8])],
+    /// Power of ten, in attoseconds, that all times are whole multiples of above any of them.
+    pub(crate) time_unit: u8,
+    /// Interfaces that [`SegmentWriter::interface`] numbered for this unit.
+    pub(crate) new_interfaces: Vec<Interface>,
+    pub(crate) source: &'a str,
+    pub(crate) checkpoint: Option<Checkpoint>,
+}
+
+impl SegmentWriter {
+    /// Begins a segment in a file that does not exist yet.
+    pub(crate) async fn create(
+        folder: &Path,
+        keys: &KeyRing,
+        store: StoreId,
+        shard: u16,
+        sequence: u32,
+        now_nanos: u64,
+    ) -> Result<SegmentWriter, WriteError> {
+        let segment = SegmentId::new(store, sequence, now_nanos / 1_000_000);
+        let owner = Owner { store, segment };
+        let bucket: BucketId = keys.bucket_of_day((now_nanos / 86_400_000_000_000) as u32)?;
+        let (secret, salt) = (Secret::random(), random_bytes());
+        let key = FileKey::derive(&secret, &salt);
+        let wrapped = keys.wrap_segment_key(bucket, segment, &secret)?;
+        let header = SegmentHeader::new(store, segment, shard, now_nanos);
+        let commitment = *key.commitment();
+        let header = header.with_keys(bucket, wrapped, salt, commitment);
+
+        let path = folder.join(format!("{segment}.open"));
+        let file = DirectFile::create_new(&path).await?;
+        let mut appender = Appender::new(file);
+        appender.append(header.as_bytes()).await?;
+        appender.flush().await?;
+        appender.file().sync_data().await?;
+        blocking::sync_dir(folder)?;
+        Ok(SegmentWriter {
+            owner,
+            created_nanos: now_nanos,
+            path,
+            opened: Arc::new(Opened {
+                owner,
+                shard,
+                created_nanos: now_nanos,
+                bucket,
+                secret,
+                key,
+            }),
+            appender,
+            map: SegmentMap::default(),
+            next_block: 0,
+            interfaces: HashMap::new(),
+            sealer: BlockSealer::default(),
+            plain: Vec::new(),
+        })
+    }
+
+    /// The segment's number for an interface; it is added to `new` when it was not known.
+    pub(crate) fn interface(&mut self, interface: &Interface, new: &mut Vec<Interface>) -> u32 {
+        if let Some(number) = self.interfaces.get(interface) {
+            return *number;
+        }
+        let number = self.interfaces.len() as u32;
+        self.interfaces.insert(interface.clone(), number);
+        new.push(interface.clone());
+        number
+    }
+
+    /// Bytes of the file so far.
+    pub(crate) fn size(&self) -> u64 {
+        self.appender.position()
+    }
+
+    pub(crate) fn map(&self) -> &SegmentMap {
+        &self.map
+    }
+
+    /// The bucket whose key protects the segment.
+    pub(crate) fn bucket(&self) -> BucketId {
+        self.opened.bucket
+    }
+
+    /// What can be read of the segment while it is being written: its first `units` units.
+    pub(crate) fn durable_part(&self, units: usize) -> Segment {
+        let map = SegmentMap { units: self.map.units[..units].to_vec() };
+        Segment {
+            path: self.path.clone(),
+            opened: Arc::clone(&self.opened),
+            interfaces: map.interfaces().cloned().collect(),
+            map,
+            totals: None,
+        }
+    }
+
+    /// Writes a unit and waits until all of it has been written; it is durable after the next
+    /// [`sync`](Self::sync). `on_run` is told of every run of packets of one flow within a block:
+    /// flow, block, packets.
+    pub(crate) async fn write_unit(
+        &mut self,
+        packets: UnitPackets<'_>,
+        mut on_run: impl FnMut(u32, u32),
+    ) -> Result<&Unit, WriteError> {
+        let mut unit = Unit {
+            number: self.map.units.len() as u32,
+            offset: self.appender.position(),
+            first_block: self.next_block,
+            packet_bytes: 0,
+            blocks: Vec::new(),
+            interfaces: packets.new_interfaces.clone(),
+            source: packets.source.to_owned(),
+            checkpoint: packets.checkpoint,
+        };
+        let mut start = 0;
+        let mut bytes = 0;
+        for (index, entry) in packets.entries.iter().enumerate() {
+            let captured = entry.captured as usize;
+            if bytes + captured > BLOCK_SIZE && index > start {
+                self.write_block(&packets, start..index, &mut unit).await?;
+                (start, bytes) = (index, 0);
+            }
+            let block = self.next_block;
+            if index == start || packets.entries[index - 1].flow != entry.flow {
+                on_run(entry.flow, block);
+            }
+            bytes += captured;
+            unit.packet_bytes += captured as u64;
+        }
+        if start < packets.entries.len() {
+            self.write_block(&packets, start..packets.entries.len(), &mut unit).await?;
+        }
+        self.end_unit(&unit).await?;
+        self.map.units.push(unit);
+        Ok(self.map.units.last().expect("it was pushed a moment ago"))
+    }
+
+    async fn write_block(
+        &mut self,
+        packets: &UnitPackets<'_>,
+        range: std::ops::Range<usize>,
+        unit: &mut Unit,
+    ) -> Result<(), WriteError> {
+        let entries = &packets.entries[range.clone()];
+        let (mut min, mut max) = (Timestamp::MAX, Timestamp::MIN);
+        for entry in entries {
+            min = min.min(entry.time);
+            max = max.max(entry.time);
+        }
+        let from = packets.options.partition_point(|(index, _)| (*index as usize) < range.start);
+        let to = packets.options.partition_point(|(index, _)| (*index as usize) < range.end);
+        let options: Vec<(u32, &[u8])> = packets.options[from..to]
+            .iter()
+            .map(|(index, options)| (index - range.start as u32, *options))
+            .collect();
+        self.plain.clear();
+        let span = TimeSpan { min, max, unit: packets.time_unit };
+        directory::encode(entries, span, &options, &mut self.plain);
+        for (entry, offset) in entries.iter().zip(&packets.offsets[range]) {
+            let data = &packets.arena[*offset as usize..][..entry.captured as usize];
+            self.plain.extend_from_slice(data);
+        }
+
+        let header =
+            BlockHeader::new(self.next_block, unit.number, entries.len() as u32, (min, max));
+        let (stored, crc) = self.sealer.seal(self.owner, &self.opened.key, header, &self.plain);
+        unit.blocks.push(BlockPlace {
+            offset: self.appender.position(),
+            length: stored.len() as u32,
+            packets: entries.len() as u32,
+            time_min: min,
+            time_max: max,
+            crc,
+        });
+        self.appender.append(stored).await?;
+        self.next_block += 1;
+        Ok(())
+    }
+
+    async fn end_unit(&mut self, unit: &Unit) -> Result<(), WriteError> {
+        let mut description = Vec::new();
+        unit.encode(&mut description);
+        let (time_min, time_max) = unit.times();
+        let mut end = UnitEnd::new(self.owner.segment, unit.number);
+        end.first_block = U32::new(unit.first_block);
+        end.blocks = U32::new(unit.blocks.len() as u32);
+        end.packets = U32::new(unit.packets());
+        end.packet_bytes = U64::new(unit.packet_bytes);
+        end.offset = U64::new(unit.offset);
+        end.blocks_length = U64::new(unit.blocks_length());
+        end.blocks_crc = U32::new(unit.blocks_crc());
+        end.time_min.set(time_min.attos());
+        end.time_max.set(time_max.attos());
+        let aad = [&self.owner.store.0[..], &self.owner.segment.0];
+        let position = u64::from(unit.number);
+        let tag = self.opened.key.seal(Stream::Units, position, &aad, &mut description);
+        description.extend_from_slice(&tag);
+        end.description_length = U32::new(description.len() as u32);
+        end.description_crc = U32::new(crc32c::crc32c(&description));
+        self.appender.append(end.finish().as_bytes()).await?;
+        self.appender.append(&description).await?;
+        self.appender.pad().await?;
+        self.appender.flush().await?;
+        Ok(())
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) async fn sync(&self) -> Result<(), WriteError> {
+        Ok(self.appender.file().sync_data().await?)
+    }
+
+    /// Writes footer and trailer, makes all of it durable, and gives the file its final name.
+    pub(crate) async fn finish(mut self, flows: u32) -> Result<Finished, WriteError> {
+        let totals = totals(&self.map, flows);
+        let footer = self.map.encode();
+        let position = self.appender.position();
+        let (place, sealed) =
+            region::seal(self.owner, &self.opened.secret, RegionKind::Footer, position, &footer);
+        self.appender.append(&sealed).await?;
+        self.appender.pad().await?;
+        let trailer = SegmentTrailer::new(self.owner.store, self.owner.segment, place, &totals);
+        self.appender.append(trailer.as_bytes()).await?;
+        self.appender.flush().await?;
+        self.appender.file().sync_data().await?;
+        let stored_bytes = self.appender.position();
+        self.appender.file().clone().close().await?;
+        let path = self.path.with_extension("seg");
+        blocking::rename(&self.path, &path)?;
+        Ok(Finished {
+            owner: self.owner,
+            created_nanos: self.created_nanos,
+            secret: self.opened.secret.clone(),
+            map: self.map,
+            totals,
+            stored_bytes,
+        })
+    }
+}
+
+/// A segment that was just sealed.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) owner: Owner,
+    pub(crate) created_nanos: u64,
+    pub(crate) secret: Secret,
+    pub(crate) map: SegmentMap,
+    pub(crate) totals: Totals,
+    pub(crate) stored_bytes: u64,
+}
+
+/// What the units add up to.
+pub(crate) fn totals(map: &SegmentMap, flows: u32) -> Totals {
+    let (time_min, time_max) = map.times();
+    Totals {
+        packets: map.units.iter().map(|unit| u64::from(unit.packets())).sum(),
+        packet_bytes: map.units.iter().map(|unit| unit.packet_bytes).sum(),
+        time_min,
+        time_max,
+        units: map.units.len() as u32,
+        blocks: map.block_count(),
+        flows,
+    }
+}
+
+/// The trailing pages of a segment that is finished from what verified of it.
+pub(crate) fn footer_and_trailer(
+    owner: Owner,
+    secret: &Secret,
+    map: &SegmentMap,
+    flows: u32,
+    position: u64,
+) -> Vec<u8> {
+    let (place, mut bytes) =
+        region::seal(owner, secret, RegionKind::Footer, position, &map.encode());
+    bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
+    let trailer = SegmentTrailer::new(owner.store, owner.segment, place, &totals(map, flows));
+    bytes.extend_from_slice(trailer.as_bytes());
+    bytes
+}

@@ -1,0 +1,405 @@
+//! One shard: takes batches in, writes them, and makes them durable. It owns everything it
+//! touches; others reach it by commands.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_channel::{Receiver, Sender};
+use tapstone_index::FlowSet;
+use tapstone_packet::flow::Path;
+use tapstone_packet::predicate::Predicate;
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::clock;
+use tapstone_wal::{Lsn, Wal, WalError};
+
+use crate::builder::{Job, SealError};
+use crate::flows::tracker::Tracker;
+use crate::id::StoreId;
+use crate::import::batch::Batch;
+use crate::import::group;
+use crate::journal::{Record, StoredUnit};
+use crate::keys::KeyRing;
+use crate::layout::Layout;
+use crate::limits::{SEGMENT_FLOWS_MAX, SEGMENT_SIZE};
+use crate::segment::directory::Entry;
+use crate::segment::reader::Segment;
+use crate::segment::writer::{SegmentWriter, UnitPackets, WriteError};
+
+/// Units written before they are made durable together.
+const UNITS_PER_COMMIT: usize = 4;
+
+/// Why a shard cannot take packets.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum IngestError {
+    /// The segment could not be written.
+    #[error(transparent)]
+    Write(Arc<WriteError>),
+    /// The log could not be written.
+    #[error(transparent)]
+    Wal(Arc<WalError>),
+    /// The shard is gone.
+    #[error("the shard that took the packets died (see its panic message); open the store again")]
+    Lost,
+}
+
+impl IngestError {
+    /// Whether the file system is full.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        let file = match self {
+            IngestError::Write(error) => match &**error {
+                WriteError::File(error) => Some(error),
+                WriteError::Key(_) => None,
+            },
+            IngestError::Wal(error) => match &**error {
+                WalError::File(error) | WalError::Failed(error) => Some(error),
+            },
+            IngestError::Lost => None,
+        };
+        file.is_some_and(tapstone_runtime::file::FileError::is_no_space)
+    }
+}
+
+impl From<WriteError> for IngestError {
+    fn from(error: WriteError) -> Self {
+        IngestError::Write(Arc::new(error))
+    }
+}
+
+impl From<WalError> for IngestError {
+    fn from(error: WalError) -> Self {
+        IngestError::Wal(Arc::new(error))
+    }
+}
+
+/// What a shard can be asked.
+pub(crate) enum Command {
+    /// Take a batch in; it comes back with the answer.
+    Ingest(Box<Batch>, Sender<(Box<Batch>, Result<(), IngestError>)>),
+    /// Make everything taken in durable.
+    Commit(Sender<Result<(), IngestError>>),
+    /// Seal the open segment and index it.
+    Seal(Sender<Result<(), SealFailure>>),
+    /// Say what of the open segment can be read, and which of its flows satisfy the predicates.
+    Look(Vec<Predicate>, Sender<Option<OpenView>>),
+}
+
+/// Why a segment could not be sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealFailure {
+    /// Its last packets could not be made durable.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// It is durable, but could not be indexed.
+    #[error(transparent)]
+    Index(#[from] SealError),
+}
+
+/// The durable part of an open segment.
+#[derive(Debug)]
+pub(crate) struct OpenView {
+    pub(crate) segment: Arc<Segment>,
+    /// The flows that satisfy each predicate asked for.
+    pub(crate) flows: Vec<FlowSet>,
+}
+
+/// What a shard needs of the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) layout: Layout,
+    pub(crate) store: StoreId,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) next_sequence: Arc<AtomicU32>,
+    pub(crate) builder: Sender<Job>,
+}
+
+/// The shard itself.
+pub(crate) struct Shard {
+    context: Context,
+    number: u16,
+    tracker: Tracker,
+    open: Option<Open>,
+    failure: Option<IngestError>,
+    flow_of: Vec<u32>,
+    ranks: Vec<u32>,
+    order: Vec<u32>,
+    entries: Vec<Entry>,
+    offsets: Vec<u32>,
+}
+
+/// The open segment and its log.
+struct Open {
+    writer: SegmentWriter,
+    wal: Wal,
+    uncommitted: Vec<StoredUnit>,
+    /// Units that are durable.
+    durable_units: usize,
+}
+
+impl Shard {
+    pub(crate) fn new(context: Context, number: u16) -> Shard {
+        Shard {
+            context,
+            number,
+            tracker: Tracker::default(),
+            open: None,
+            failure: None,
+            flow_of: Vec::new(),
+            ranks: Vec::new(),
+            order: Vec::new(),
+            entries: Vec::new(),
+            offsets: Vec::new(),
+        }
+    }
+
+    /// Takes commands until nobody can send any.
+    pub(crate) async fn run(mut self, commands: Receiver<Command>) {
+        while let Ok(command) = commands.recv().await {
+            // Whoever asked may have gone; that is theirs to decide.
+            match command {
+                Command::Ingest(batch, done) => {
+                    let result = self.ingest(&batch).await;
+                    done.send((batch, result)).await.ok();
+                }
+                Command::Commit(done) => {
+                    let result = self.commit().await;
+                    done.send(result).await.ok();
+                }
+                Command::Seal(done) => self.seal_and_tell(done).await,
+                Command::Look(predicates, done) => {
+                    done.send(self.look(&predicates)).await.ok();
+                }
+            }
+        }
+    }
+
+    async fn ingest(&mut self, batch: &Batch) -> Result<(), IngestError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let result = self.try_ingest(batch).await;
+        if let Err(error) = &result {
+            // What the disk holds of this is unknown: the segment is left as it is, and finished
+            // from what verifies when the store is opened next.
+            self.failure = Some(error.clone());
+        }
+        result
+    }
+
+    async fn try_ingest(&mut self, batch: &Batch) -> Result<(), IngestError> {
+        if self.open.is_none() {
+            self.open = Some(self.begin().await?);
+        }
+        self.write(batch).await?;
+        let open = self.open.as_ref().expect("it was begun above");
+        let full =
+            open.writer.size() >= SEGMENT_SIZE || self.tracker.table.len() >= SEGMENT_FLOWS_MAX;
+        if full {
+            self.seal(None).await?;
+        } else if open.uncommitted.len() >= UNITS_PER_COMMIT {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn begin(&self) -> Result<Open, IngestError> {
+        let sequence = self.context.next_sequence.fetch_add(1, Ordering::Relaxed);
+        let context = &self.context;
+        let writer = SegmentWriter::create(
+            &context.layout.segments(),
+            &context.keys,
+            context.store,
+            self.number,
+            sequence,
+            clock::unix_nanos(),
+        )
+        .await?;
+        // Each segment has a log of its own; records count from its sequence number, so that two
+        // files never share a name.
+        let first = Lsn(u64::from(sequence) << 32 | 1);
+        let mut wal =
+            Wal::create(&context.layout.wal(), context.store.0, self.number, first).await?;
+        wal.append(Record::Begun(writer.owner.segment).encode());
+        wal.commit().await?;
+        Ok(Open { writer, wal, uncommitted: Vec::new(), durable_units: 0 })
+    }
+
+    /// Decodes a batch, groups it by flow, and writes it as a unit.
+    async fn write(&mut self, batch: &Batch) -> Result<(), IngestError> {
+        let open = self.open.as_mut().expect("the caller began a segment");
+        self.tracker.table.begin_unit();
+        self.flow_of.clear();
+        for record in &batch.records {
+            let interface = &batch.interfaces[record.interface as usize];
+            let found = self.tracker.packet(interface, batch.data(record));
+            self.flow_of.push(found.local);
+        }
+        let of_unit = self.tracker.table.of_unit().to_vec();
+        group::by_flow(&self.flow_of, of_unit.len(), &mut self.order);
+        group::ranks(&batch.records, &mut self.ranks);
+
+        let mut new_interfaces = Vec::new();
+        let mut numbers = vec![None; batch.interfaces.len()];
+        self.entries.clear();
+        self.offsets.clear();
+        for &index in &self.order {
+            let record = &batch.records[index as usize];
+            let number = &mut numbers[record.interface as usize];
+            let interface = match *number {
+                Some(number) => number,
+                None => {
+                    let interface = &batch.interfaces[record.interface as usize];
+                    *number.insert(open.writer.interface(interface, &mut new_interfaces))
+                }
+            };
+            self.entries.push(Entry {
+                flow: of_unit[self.flow_of[index as usize] as usize],
+                time: record.time,
+                rank: self.ranks[index as usize],
+                interface,
+                captured: record.captured,
+                original: record.original,
+            });
+            self.offsets.push(record.offset);
+        }
+        let table = &mut self.tracker.table;
+        for run in self.entries.chunk_by(|a, b| a.flow == b.flow) {
+            let times = run.iter().fold((Timestamp::MAX, Timestamp::MIN), |(min, max), entry| {
+                (min.min(entry.time), max.max(entry.time))
+            });
+            let bytes = run.iter().map(|entry| u64::from(entry.captured)).sum();
+            table.count(run[0].flow, times, run.len() as u64, bytes);
+        }
+        let options = ordered_options(batch, &self.order);
+        let used = numbers.iter().zip(&*batch.interfaces).filter(|(number, _)| number.is_some());
+        let unit = UnitPackets {
+            arena: &batch.arena,
+            entries: &self.entries,
+            offsets: &self.offsets,
+            options: &options,
+            time_unit: group::time_unit(used.map(|(_, interface)| interface.scale)),
+            new_interfaces,
+            source: &batch.source,
+            checkpoint: batch.checkpoint,
+        };
+        let segment = open.writer.owner.segment;
+        let unit = open.writer.write_unit(unit, |flow, block| table.add_block(flow, block)).await?;
+        let stored = StoredUnit::new(segment, unit);
+        open.uncommitted.push(stored);
+        Ok(())
+    }
+
+    /// Makes everything written so far durable: the segment first, then the log that vouches for
+    /// it.
+    async fn commit(&mut self) -> Result<(), IngestError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let result = self.try_commit().await;
+        if let Err(error) = &result {
+            self.failure = Some(error.clone());
+        }
+        result
+    }
+
+    async fn try_commit(&mut self) -> Result<(), IngestError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if open.uncommitted.is_empty() {
+            return Ok(());
+        }
+        open.writer.sync().await?;
+        for unit in open.uncommitted.drain(..) {
+            open.wal.append(Record::Stored(unit).encode());
+        }
+        open.wal.commit().await?;
+        open.durable_units = open.writer.map().units.len();
+        Ok(())
+    }
+
+    async fn seal_and_tell(&mut self, done: Sender<Result<(), SealFailure>>) {
+        if let Some(failure) = &self.failure {
+            done.send(Err(failure.clone().into())).await.ok();
+            return;
+        }
+        if self.open.is_none() {
+            done.send(Ok(())).await.ok();
+            return;
+        }
+        let (indexed, index) = async_channel::bounded(1);
+        let result = match self.seal(Some(indexed)).await {
+            Ok(()) => match index.recv().await {
+                Ok(result) => result.map_err(SealFailure::from),
+                Err(_) => Err(IngestError::Lost.into()),
+            },
+            Err(error) => {
+                self.failure = Some(error.clone());
+                Err(error.into())
+            }
+        };
+        done.send(result).await.ok();
+    }
+
+    /// Ends the open segment and hands it to the builder.
+    async fn seal(
+        &mut self,
+        done: Option<Sender<Result<(), SealError>>>,
+    ) -> Result<(), IngestError> {
+        self.try_commit().await?;
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let bucket = open.writer.bucket();
+        let (table, answers) = self.tracker.end_segment();
+        let finished = open.writer.finish(table.len() as u32).await?;
+        open.wal.append(Record::Sealed(finished.owner.segment).encode());
+        open.wal.commit().await?;
+        let wal: PathBuf = open.wal.close().await?;
+        let shard = self.number;
+        let job = Job { finished, shard, bucket, table, answers, wal: Some(wal), done };
+        // The builder lives as long as the store; when it died, the segment is indexed at the
+        // next opening.
+        self.context.builder.send(job).await.ok();
+        Ok(())
+    }
+
+    fn look(&self, predicates: &[Predicate]) -> Option<OpenView> {
+        let open = self.open.as_ref()?;
+        let segment = open.writer.durable_part(open.durable_units);
+        let table = &self.tracker.table;
+        let paths: Vec<&Path> = table.path_list().collect();
+        let mut numbers = Vec::new();
+        let flows = predicates
+            .iter()
+            .map(|predicate| {
+                let mut set = FlowSet::empty(table.len() as u32);
+                for flow in 0..table.len() as u32 {
+                    table.paths(flow, &mut numbers);
+                    let taken: Vec<&Path> =
+                        numbers.iter().map(|number| paths[*number as usize]).collect();
+                    if predicate.matches(&table.view(flow, &taken)) {
+                        set.insert(flow);
+                    }
+                }
+                set
+            })
+            .collect();
+        Some(OpenView { segment: Arc::new(segment), flows })
+    }
+}
+
+/// The options of a batch's packets, numbered as the packets are after grouping.
+fn ordered_options<'b>(batch: &'b Batch, order: &[u32]) -> Vec<(u32, &'b [u8])> {
+    if batch.options.is_empty() {
+        return Vec::new();
+    }
+    let mut place = vec![0; order.len()];
+    for (at, index) in order.iter().enumerate() {
+        place[*index as usize] = at as u32;
+    }
+    let mut options: Vec<(u32, &[u8])> = batch
+        .options
+        .iter()
+        .map(|(index, options)| (place[*index as usize], options.as_slice()))
+        .collect();
+    options.sort_unstable_by_key(|(at, _)| *at);
+    options
+}

@@ -1,0 +1,431 @@
+//! The store: opening, closing, and what it says of itself.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use async_channel::Sender;
+use tapstone_index::Split;
+use tapstone_packet::filter::Dialect;
+use tapstone_packet::interface::Interface;
+use tapstone_packet::predicate::Predicate;
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::file::FileError;
+use tapstone_runtime::lock::{FolderLock, LockError};
+use tapstone_runtime::{Shards, StartError, TaskClass, blocking};
+
+use crate::builder::Builder;
+use crate::catalog::{Catalog, CatalogError};
+use crate::id::{SegmentId, StoreId};
+use crate::keys::{KeyError, KeyRing, random_bytes};
+use crate::layout::Layout;
+use crate::name_cache::{Freshness, NameCache};
+use crate::query::plan::{OpenSplitError, dialect_of};
+use crate::recovery::{self, RecoverError};
+use crate::segment::reader::{self, OpenSegmentError, Segment};
+use crate::segment::split_file;
+use crate::shard::{Command, Context, OpenView, SealFailure, Shard};
+use crate::store_file::{self, StoreFileError};
+
+/// Segments being built wait here when the builder is behind; more, and taking packets waits.
+const BUILDER_QUEUE: usize = 1;
+/// Commands waiting for a shard.
+const COMMAND_QUEUE: usize = 4;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is none.
+    #[error("there is no store at {}; import makes one", .0.display())]
+    NoStore(PathBuf),
+    /// The folder holds something else.
+    #[error("{} is not a store and not empty; name another folder", .0.display())]
+    NotAStore(PathBuf),
+    /// Another process has it.
+    #[error("store {0}")]
+    InUse(#[from] LockError),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file that says what store it is is damaged, or of a newer program.
+    #[error(transparent)]
+    StoreFile(#[from] StoreFileError),
+    /// The master key cannot be had.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The catalog cannot be used.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The shards cannot be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// What a crash left could not be put in order.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+}
+
+/// How to open a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Make the store when there is none.
+    pub create: bool,
+    /// Cores that do the work.
+    pub shards: usize,
+    /// Forget catalog and splits, and make them anew from the segments.
+    pub rebuild: bool,
+}
+
+impl Default for OpenOptions {
+    /// An existing store, on two shards at most.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        OpenOptions { create: false, shards: cores, rebuild: false }
+    }
+}
+
+/// An open store. Cheap to clone; the last clone to go closes it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) layout: Layout,
+    pub(crate) id: StoreId,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) names: Arc<NameCache>,
+    pub(crate) shards: Shards,
+    commands: Vec<Sender<Command>>,
+    next_shard: AtomicUsize,
+    segments: Mutex<BTreeMap<SegmentId, Arc<Segment>>>,
+    splits: Mutex<BTreeMap<SegmentId, Arc<Split>>>,
+    /// Segments that a crash left and that could not be finished: no space, a bad disk.
+    unfinished: Vec<Arc<Segment>>,
+    /// What recovery found wrong.
+    damage: Vec<String>,
+    builder: Mutex<Option<JoinHandle<()>>>,
+    _lock: FolderLock,
+}
+
+impl Store {
+    /// Opens a store, and puts in order what a crash may have left.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// use tapstone::{ImportOptions, OpenOptions, Selection, Store};
+    ///
+    /// let options = OpenOptions { create: true, ..OpenOptions::default() };
+    /// let store = Store::open(folder.path(), options)?;
+    /// # let capture: &[u8] = &tapstone::doc_capture();
+    /// let report = store.import(capture, ImportOptions { name: "a.pcap", ..Default::default() })?;
+    /// assert_eq!(report.packets, 2);
+    ///
+    /// let mut packets = store.query(&Selection { filter: "udp".into(), ..Selection::default() })?;
+    /// for packet in &mut packets {
+    ///     println!("{} {} bytes", packet.time(), packet.data().len());
+    /// }
+    /// assert!(packets.answer().completeness.is_complete());
+    /// store.close()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When there is no store, another process has it, or it cannot be used; the error says what
+    /// to do.
+    pub fn open(folder: &Path, options: OpenOptions) -> Result<Store, OpenError> {
+        let layout = Layout::new(folder);
+        prepare_folder(&layout, options.create)?;
+        let lock = FolderLock::take(folder)?;
+        let id = match store_file::read(&layout.store_file())? {
+            Some(id) => id,
+            None => make_store(&layout)?,
+        };
+        let keys = Arc::new(KeyRing::open(&layout.master_key(), &layout.keys())?);
+        if options.rebuild {
+            forget_what_can_be_rebuilt(&layout)?;
+        }
+        let catalog = Arc::new(Catalog::open(&layout.catalog())?);
+        let (names, freshness) = NameCache::open(&layout.names());
+        let names = Arc::new(names);
+        let builder = Builder {
+            layout: layout.clone(),
+            store: id,
+            keys: Arc::clone(&keys),
+            catalog: Arc::clone(&catalog),
+            names: Arc::clone(&names),
+        };
+        let recovered = recovery::recover(&builder)?;
+        let shards = Shards::start(options.shards.max(1))?;
+
+        let (jobs, queue) = async_channel::bounded(BUILDER_QUEUE);
+        let running = builder.clone();
+        let thread = std::thread::Builder::new().name("builder".into());
+        let thread = thread.spawn(move || running.run(&queue));
+        let thread = thread.map_err(|source| StartError::Refused { core: 0, source })?;
+        let next_sequence = Arc::new(AtomicU32::new(recovered.next_sequence));
+        let context = Context {
+            layout: layout.clone(),
+            store: id,
+            keys: Arc::clone(&keys),
+            next_sequence,
+            builder: jobs,
+        };
+        let commands = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
+        let commands = commands.collect();
+        let store = Store {
+            inner: Arc::new(Inner {
+                layout,
+                id,
+                keys,
+                catalog,
+                names,
+                shards,
+                commands,
+                next_shard: AtomicUsize::new(0),
+                segments: Mutex::default(),
+                splits: Mutex::default(),
+                unfinished: recovered.unfinished,
+                damage: recovered.damage,
+                builder: Mutex::new(Some(thread)),
+                _lock: lock,
+            }),
+        };
+        if freshness == Freshness::Empty {
+            store.refill_name_cache()?;
+        }
+        Ok(store)
+    }
+
+    /// Seals what is open, indexes it, and closes the store. Other clones of the handle can be
+    /// used no more for importing until the store is opened again, but dropping them is all that
+    /// is needed.
+    ///
+    /// # Errors
+    ///
+    /// When something could not be made durable or indexed. Packets that were reported as stored
+    /// are safe all the same.
+    pub fn close(self) -> Result<(), SealFailure> {
+        self.seal()
+    }
+
+    /// Seals and indexes what was taken in so far.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    pub fn seal(&self) -> Result<(), SealFailure> {
+        let answers: Vec<_> = self
+            .inner
+            .commands
+            .iter()
+            .map(|commands| {
+                let (done, answer) = async_channel::bounded(1);
+                // A shard that is gone shows by its silence.
+                commands.send_blocking(Command::Seal(done)).ok();
+                answer
+            })
+            .collect();
+        for answer in answers {
+            let lost = || Err(crate::shard::IngestError::Lost.into());
+            answer.recv_blocking().unwrap_or_else(|_| lost())?;
+        }
+        Ok(())
+    }
+
+    /// The store's identity.
+    #[must_use]
+    pub fn id(&self) -> StoreId {
+        self.inner.id
+    }
+
+    /// What opening the store found wrong: acknowledged packets that are gone, segments that could
+    /// not be finished.
+    #[must_use]
+    pub fn damage(&self) -> &[String] {
+        &self.inner.damage
+    }
+
+    /// The shard that takes the next source.
+    pub(crate) fn next_shard(&self) -> &Sender<Command> {
+        let next = self.inner.next_shard.fetch_add(1, Ordering::Relaxed);
+        &self.inner.commands[next % self.inner.commands.len()]
+    }
+
+    /// What can be read of the segments that are being written.
+    pub(crate) fn look_at_open_segments(&self, predicates: &[Predicate]) -> Vec<OpenView> {
+        let ask = |commands: &Sender<Command>| {
+            let (done, answer) = async_channel::bounded(1);
+            commands.send_blocking(Command::Look(predicates.to_vec(), done)).ok();
+            answer
+        };
+        let answers: Vec<_> = self.inner.commands.iter().map(ask).collect();
+        answers.into_iter().filter_map(|answer| answer.recv_blocking().ok().flatten()).collect()
+    }
+
+    pub(crate) fn unfinished(&self) -> Vec<Arc<Segment>> {
+        self.inner.unfinished.clone()
+    }
+
+    /// A sealed segment, opened once.
+    pub(crate) fn segment(&self, id: SegmentId) -> Result<Arc<Segment>, OpenSegmentError> {
+        let kept = || self.inner.segments.lock().expect("no holder of the lock panics");
+        if let Some(segment) = kept().get(&id) {
+            return Ok(Arc::clone(segment));
+        }
+        let path = self.inner.layout.segment(id);
+        let segment = Arc::new(reader::open_sealed(&path, &self.inner.keys, self.inner.id)?);
+        kept().insert(id, Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    /// The split of a sealed segment, opened once.
+    pub(crate) fn split(&self, id: SegmentId) -> Result<Arc<Split>, Arc<OpenSplitError>> {
+        let kept = || self.inner.splits.lock().expect("no holder of the lock panics");
+        if let Some(split) = kept().get(&id) {
+            return Ok(Arc::clone(split));
+        }
+        let split = self.open_split(id).map_err(Arc::new)?;
+        kept().insert(id, Arc::clone(&split));
+        Ok(split)
+    }
+
+    fn open_split(&self, id: SegmentId) -> Result<Arc<Split>, OpenSplitError> {
+        let path = self.inner.layout.split(id);
+        let source = split_file::open(&path, &self.inner.keys, self.inner.id, id)?;
+        Ok(Arc::new(Split::open(source)?))
+    }
+
+    /// Every interface in the store, described.
+    pub(crate) fn interfaces(&self) -> Result<Vec<Interface>, CatalogError> {
+        let mut interfaces = Vec::new();
+        let mut add = |interface: Interface| {
+            if !interfaces.contains(&interface) {
+                interfaces.push(interface);
+            }
+        };
+        for row in self.inner.catalog.segments()?.values() {
+            for encoded in &row.interfaces {
+                // One that makes no sense shows when its segment is opened.
+                if let Ok(interface) = Interface::decode(encoded) {
+                    add(interface);
+                }
+            }
+        }
+        let open = self.look_at_open_segments(&[]);
+        let open = open.iter().map(|view| &view.segment);
+        for segment in open.chain(&self.unfinished()) {
+            segment.interfaces.iter().cloned().for_each(&mut add);
+        }
+        Ok(interfaces)
+    }
+
+    /// What filters must be compiled for.
+    pub(crate) fn dialects(&self) -> Result<Vec<Dialect>, CatalogError> {
+        let mut dialects: Vec<Dialect> = Vec::new();
+        for interface in self.interfaces()? {
+            let dialect = dialect_of(&interface);
+            if !dialects.contains(&dialect) {
+                dialects.push(dialect);
+            }
+        }
+        Ok(dialects)
+    }
+
+    /// Fills a name cache that was deleted, from the answers that the splits keep.
+    fn refill_name_cache(&self) -> Result<(), CatalogError> {
+        for id in self.inner.catalog.segments()?.into_keys() {
+            let Ok(split) = self.split(id) else { continue };
+            let Ok(answers) = split.answers() else { continue };
+            let answers = answers.into_iter();
+            let answers: Vec<_> = answers
+                .map(|(name, address)| tapstone_packet::names::Answer { name, address })
+                .collect();
+            self.inner.names.learn(&answers);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Shards end when nobody can command them, and the builder when no shard can.
+        for commands in std::mem::take(&mut self.commands) {
+            let (done, answer) = async_channel::bounded(1);
+            if commands.send_blocking(Command::Seal(done)).is_ok()
+                && let Ok(Err(error)) = answer.recv_blocking()
+            {
+                tracing::warn!(%error, "the open segment is finished when the store is next opened");
+            }
+        }
+        let builder = self.builder.lock().map(|mut builder| builder.take());
+        if let Ok(Some(builder)) = builder
+            && builder.join().is_err()
+        {
+            tracing::error!("the builder died; segments are indexed when the store is next opened");
+        }
+    }
+}
+
+fn start_shard(shards: &Shards, context: &Context, number: usize) -> Sender<Command> {
+    let (commands, queue) = async_channel::bounded(COMMAND_QUEUE);
+    let context = context.clone();
+    let task = shards.spawn(number, TaskClass::Capture, move || async move {
+        Shard::new(context, number as u16).run(queue).await;
+    });
+    // The task ends with its commands; nobody waits for it.
+    drop(task);
+    commands
+}
+
+fn prepare_folder(layout: &Layout, create: bool) -> Result<(), OpenError> {
+    let root = layout.root();
+    let is_store = blocking::file_len(&layout.store_file())?.is_some();
+    if !is_store {
+        if !create {
+            return Err(OpenError::NoStore(root.to_owned()));
+        }
+        let names = blocking::list_dir(root)?;
+        let ours = ["lock", "master.key", "keys", "segments", "splits", "wal"];
+        if names.iter().any(|name| !ours.iter().any(|ours| name == ours)) {
+            return Err(OpenError::NotAStore(root.to_owned()));
+        }
+        blocking::create_dir(root)?;
+    }
+    for folder in [layout.keys(), layout.segments(), layout.splits(), layout.wal()] {
+        blocking::create_dir(&folder)?;
+    }
+    Ok(())
+}
+
+/// Makes a new store; the file that says what store it is comes last, so that a store that has it
+/// is whole.
+fn make_store(layout: &Layout) -> Result<StoreId, OpenError> {
+    if blocking::file_len(&layout.master_key())?.is_none() {
+        KeyRing::create(&layout.master_key())?;
+    }
+    let id = StoreId(random_bytes());
+    store_file::write(&layout.store_file(), id)?;
+    Ok(id)
+}
+
+fn forget_what_can_be_rebuilt(layout: &Layout) -> Result<(), FileError> {
+    blocking::remove(&layout.catalog())?;
+    for name in blocking::list_dir(&layout.splits())? {
+        blocking::remove(&layout.splits().join(name))?;
+    }
+    blocking::remove_dir(&layout.names())
+}
+
+/// Where a store's time begins and ends.
+pub(crate) fn span(
+    times: impl IntoIterator<Item = (Timestamp, Timestamp)>,
+) -> Option<(Timestamp, Timestamp)> {
+    times.into_iter().reduce(|all, times| (all.0.min(times.0), all.1.max(times.1)))
+}
