@@ -14,6 +14,7 @@
 //! | [`flow`] | which conversation is it part of? |
 //! | [`names`] | which host names does a conversation carry? |
 //! | [`filter`] | does tcpdump's filter match, and what must a flow have to contain a match? |
+//! | [`summary`] | what does a packet say, in a line? |
 //! | [`predicate`] | which flows can hold what is asked for? |
 
 #![forbid(unsafe_code)]
@@ -25,4 +26,5 @@ pub mod flow;
 pub mod interface;
 pub mod names;
 pub mod predicate;
+pub mod summary;
 pub mod time;

@@ -66,6 +66,8 @@ pub struct TcpHeader {
     pub syn: bool,
     /// The FIN or RST flag.
     pub closing: bool,
+    /// All eight flags, as in the header: CWR is the highest bit, FIN the lowest.
+    pub flags: u8,
 }
 
 /// One piece of an IP datagram.

@@ -25,6 +25,7 @@ impl Decoder {
                         sequence: header.sequence_number(),
                         syn: header.syn(),
                         closing: header.fin() || header.rst(),
+                        flags: walk.rest.get(13).copied().unwrap_or(0),
                     });
                     transport.payload = captured.get(header.slice().len()..).unwrap_or(&[]);
                 }

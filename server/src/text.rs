@@ -1,0 +1,49 @@
+//! Words for people: times, sizes, names of interfaces; and the only place that writes to the
+//! standard error.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use tapstone::Timestamp;
+use tapstone_packet::capture_file::options;
+use tapstone_packet::interface::Interface;
+use tapstone_packet::names;
+
+/// Tells a person what went wrong, or how it went.
+#[expect(clippy::print_stderr, reason = "this is where the program speaks to its user")]
+pub(crate) fn say(text: &impl Display) {
+    eprintln!("{text}");
+}
+
+/// Tells a person what went wrong.
+pub(crate) fn complain(text: &impl Display) {
+    say(&format_args!("tapstone: {text}"));
+}
+
+/// An instant as RFC 3339 in UTC with nanoseconds; seconds since the epoch where the calendar of
+/// RFC 3339 ends.
+pub(crate) fn time(time: Timestamp) -> String {
+    let (secs, nanos) = time.secs_nanos();
+    let known =
+        i64::try_from(secs).ok().and_then(|secs| jiff::Timestamp::new(secs, nanos as i32).ok());
+    match known {
+        Some(known) => format!("{known:.9}"),
+        None => time.to_string(),
+    }
+}
+
+/// A number of bytes.
+pub(crate) fn size(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
+/// A stretch of time.
+pub(crate) fn duration(duration: Duration) -> String {
+    let millis = duration.as_secs_f64() * 1000.0;
+    if millis < 1000.0 { format!("{millis:.1} ms") } else { format!("{:.2} s", millis / 1000.0) }
+}
+
+/// An interface's name: its own, or its number's.
+pub(crate) fn interface(interface: &Interface) -> Option<String> {
+    options::find(&interface.options, options::INTERFACE_NAME).map(names::display)
+}
