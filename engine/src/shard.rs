@@ -29,6 +29,9 @@ use crate::segment::writer::{SegmentWriter, UnitPackets, WriteError};
 /// Units written before they are made durable together.
 const UNITS_PER_COMMIT: usize = 4;
 
+/// Packets that are brought near the core together.
+const PREFETCH: usize = 16;
+
 /// Why a shard cannot take packets.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IngestError {
@@ -230,10 +233,18 @@ impl Shard {
         let open = self.open.as_mut().expect("the caller began a segment");
         self.tracker.table.begin_unit();
         self.flow_of.clear();
-        for record in &batch.records {
-            let interface = &batch.interfaces[record.interface as usize];
-            let found = self.tracker.packet(interface, batch.data(record));
-            self.flow_of.push(found.local);
+        for records in batch.records.chunks(PREFETCH) {
+            // Nothing of these packets is in a cache near this core. Touching them together lets
+            // the memory fetch them at the same time instead of one after the other.
+            let touched = records.iter().fold(0u8, |touched, record| {
+                touched ^ batch.data(record).get(12).copied().unwrap_or(0)
+            });
+            std::hint::black_box(touched);
+            for record in records {
+                let interface = &batch.interfaces[record.interface as usize];
+                let found = self.tracker.packet(interface, batch.data(record));
+                self.flow_of.push(found.local);
+            }
         }
         let of_unit = self.tracker.table.of_unit().to_vec();
         group::by_flow(&self.flow_of, of_unit.len(), &mut self.order);

@@ -12,6 +12,9 @@ use crate::catalog::CheckpointRow;
 use crate::limits::UNIT_SIZE;
 use crate::segment::description::Checkpoint;
 
+/// Bytes that are read at once: they stay in the core's own cache until they are parsed.
+const PIECE_SIZE: usize = 256 << 10;
+
 /// Reads a capture and cuts it into batches, passing over what is stored already.
 pub(crate) struct Feeder<'k, R> {
     input: R,
@@ -109,15 +112,14 @@ impl<'k, R: Read> Feeder<'k, R> {
             batch.arena.resize(UNIT_SIZE.max(filled), 0);
         }
         batch.arena[..filled].copy_from_slice(&self.carry);
-        filled = self.read_to(&mut batch.arena, filled, UNIT_SIZE)?;
+        let stored = if self.following {
+            filled = self.read_to(&mut batch.arena, filled, UNIT_SIZE)?;
+            self.stored_prefix(&batch.arena[..filled])
+        } else {
+            None
+        };
+        let (consumed, outcome) = self.parse(batch, &mut filled, stored)?;
 
-        let stored = self.stored_prefix(&batch.arena[..filled]);
-        let limit = stored.unwrap_or(filled);
-        let (consumed, outcome) = self.parse(batch, &mut filled, limit)?;
-
-        if stored.is_none() {
-            self.hasher.update(&batch.arena[..consumed]);
-        }
         self.offset += consumed as u64;
         self.packets += batch.records.len() as u64;
         self.carry.clear();
@@ -155,24 +157,29 @@ impl<'k, R: Read> Feeder<'k, R> {
         Some(stored.length)
     }
 
-    /// Steps through `arena[..limit]` into records; reads on when a single step needs more than
-    /// the arena holds. Gives the bytes consumed.
+    /// Steps through the stored prefix, or through the whole arena, into records. The arena is
+    /// filled piece by piece on the way, so that what is read is parsed and hashed while it is
+    /// near the core. Gives the bytes consumed.
     fn parse(
         &mut self,
         batch: &mut Batch,
         filled: &mut usize,
-        limit: usize,
+        stored: Option<usize>,
     ) -> Result<(usize, Filled), ReadError> {
-        let mut at = 0;
-        let mut limit = limit;
-        loop {
+        let (mut at, mut hashed) = (0, 0);
+        let outcome = loop {
+            let limit = stored.unwrap_or(*filled);
             let last = self.at_end && limit == *filled;
-            if at == limit && !last {
-                return Ok((at, Filled::Batch));
-            }
-            match self.reader.step(&batch.arena[at..limit], last) {
+            let step = if at == limit && !last {
+                Ok(Step::More { needed: 1 })
+            } else {
+                self.reader.step(&batch.arena[at..limit], last)
+            };
+            match step {
                 Ok(Step::Packet(packet)) => {
-                    let index = batch.records.len() as u32;
+                    if let Some(options) = packet.options {
+                        batch.options.push((batch.records.len() as u32, options));
+                    }
                     batch.records.push(Record {
                         time: packet.time,
                         offset: (at + packet.data.start) as u32,
@@ -180,24 +187,32 @@ impl<'k, R: Read> Feeder<'k, R> {
                         original: packet.original_len,
                         interface: packet.interface,
                     });
-                    if let Some(options) = packet.options {
-                        batch.options.push((index, options));
-                    }
                     at += packet.consumed;
                 }
                 Ok(Step::Skipped { consumed }) => at += consumed,
-                Ok(Step::End) => return Ok((at, Filled::End)),
-                Ok(Step::More { .. }) if at > 0 => return Ok((at, Filled::Batch)),
+                Ok(Step::End) => break Filled::End,
                 Ok(Step::More { needed }) => {
-                    if batch.arena.len() < needed {
-                        batch.arena.resize(needed, 0);
+                    let full = *filled >= UNIT_SIZE && at > 0;
+                    if stored.is_some() || full {
+                        break Filled::Batch;
                     }
-                    *filled = self.read_to(&mut batch.arena, *filled, needed)?;
-                    limit = *filled;
+                    self.hasher.update(&batch.arena[hashed..at]);
+                    hashed = at;
+                    let piece = (*filled + PIECE_SIZE).min(UNIT_SIZE);
+                    // A single step may need more than the arena usually holds.
+                    let target = piece.max(at + needed);
+                    if batch.arena.len() < target {
+                        batch.arena.resize(target, 0);
+                    }
+                    *filled = self.read_to(&mut batch.arena, *filled, target)?;
                 }
-                Err(error) => return Ok((at, Filled::Damaged(error))),
+                Err(error) => break Filled::Damaged(error),
             }
+        };
+        if stored.is_none() {
+            self.hasher.update(&batch.arena[hashed..at]);
         }
+        Ok((at, outcome))
     }
 
     /// Reads until `arena[..target]` is full or the stream ends; gives the bytes it then holds.

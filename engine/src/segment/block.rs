@@ -40,76 +40,84 @@ pub enum BlockError {
 /// Compresses blocks where that pays. Keeps its buffers.
 #[derive(Debug, Default)]
 pub(crate) struct BlockSealer {
-    stored: Vec<u8>,
+    /// Room for the header, then the plaintext as it is gathered.
+    gathered: Vec<u8>,
+    /// Room for the header, then the compressed plaintext.
+    compressed: Vec<u8>,
     sample: Vec<u8>,
 }
 
 impl BlockSealer {
-    /// Seals `plain` (directory and packets) under `header`, whose lengths, codec and checksum
-    /// are filled in. Gives header and stored bytes in one piece, and the checksum.
+    /// Begins a block: its plaintext (directory and packets) is to be appended to what this gives.
+    pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
+        self.gathered.clear();
+        self.gathered.resize(BLOCK_HEADER_LEN, 0);
+        &mut self.gathered
+    }
+
+    /// Seals what was appended since [`begin`](Self::begin) under `header`, whose lengths, codec
+    /// and checksum are filled in. Gives header and stored bytes in one piece, and the checksum.
     pub(crate) fn seal(
         &mut self,
         owner: Owner,
         key: &FileKey,
         mut header: BlockHeader,
-        plain: &[u8],
     ) -> (&[u8], u32) {
-        self.stored.clear();
-        self.stored.resize(BLOCK_HEADER_LEN, 0);
-        header.plain_length = U32::new(u32::try_from(plain.len()).expect("blocks are bounded"));
-        header.codec = self.compress(plain) as u8;
-        let stored_length = self.stored.len() - BLOCK_HEADER_LEN + TAG_LEN;
+        let plain_length = self.gathered.len() - BLOCK_HEADER_LEN;
+        header.plain_length = U32::new(u32::try_from(plain_length).expect("blocks are bounded"));
+        let codec = self.compress();
+        header.codec = codec as u8;
+        let stored = match codec {
+            Codec::Raw => &mut self.gathered,
+            Codec::Lz4 => &mut self.compressed,
+        };
+        let stored_length = stored.len() - BLOCK_HEADER_LEN + TAG_LEN;
         header.stored_length =
             U32::new(u32::try_from(stored_length).expect("LZ4 adds less than a percent"));
 
         let aad = [&owner.store.0[..], &owner.segment.0, header.bound()];
         let position = u64::from(header.block.get());
-        let tag = key.seal(Stream::Blocks, position, &aad, &mut self.stored[BLOCK_HEADER_LEN..]);
-        self.stored.extend_from_slice(&tag);
-        let crc = header.checksum(&self.stored[BLOCK_HEADER_LEN..]);
+        let tag = key.seal(Stream::Blocks, position, &aad, &mut stored[BLOCK_HEADER_LEN..]);
+        stored.extend_from_slice(&tag);
+        let crc = header.checksum(&stored[BLOCK_HEADER_LEN..]);
         header.crc = U32::new(crc);
-        self.stored[..BLOCK_HEADER_LEN].copy_from_slice(header.as_bytes());
-        (&self.stored, crc)
+        stored[..BLOCK_HEADER_LEN].copy_from_slice(header.as_bytes());
+        (stored, crc)
     }
 
-    /// Appends `plain` to the stored bytes, compressed when that saves at least a sixteenth.
-    fn compress(&mut self, plain: &[u8]) -> Codec {
-        let worth = |length: usize, of: usize| length <= of - of / 16;
-        if self.sample_shrinks(plain) {
-            let room = lz4_flex::block::get_maximum_output_size(plain.len());
-            self.stored.resize(BLOCK_HEADER_LEN + room, 0);
-            let written =
-                lz4_flex::block::compress_into(plain, &mut self.stored[BLOCK_HEADER_LEN..])
-                    .expect("the room is LZ4's own maximum");
-            if worth(written, plain.len()) {
-                self.stored.truncate(BLOCK_HEADER_LEN + written);
-                return Codec::Lz4;
-            }
-            self.stored.truncate(BLOCK_HEADER_LEN);
+    /// Compresses the plaintext where that saves at least a sixteenth.
+    fn compress(&mut self) -> Codec {
+        let plain = &self.gathered[BLOCK_HEADER_LEN..];
+        if !sample_shrinks(plain, &mut self.sample) {
+            return Codec::Raw;
         }
-        self.stored.extend_from_slice(plain);
-        Codec::Raw
+        let room = lz4_flex::block::get_maximum_output_size(plain.len());
+        self.compressed.resize(BLOCK_HEADER_LEN + room, 0);
+        let target = &mut self.compressed[BLOCK_HEADER_LEN..];
+        let written =
+            lz4_flex::block::compress_into(plain, target).expect("the room is LZ4's own maximum");
+        self.compressed.truncate(BLOCK_HEADER_LEN + written);
+        if written <= plain.len() - plain.len() / 16 { Codec::Lz4 } else { Codec::Raw }
     }
+}
 
-    /// Tries three small pieces first: most traffic is encrypted, and compressing a block only to
-    /// throw the result away would cost more than all else that is done to it.
-    fn sample_shrinks(&mut self, plain: &[u8]) -> bool {
-        const PIECE: usize = 4096;
-        if plain.len() <= 4 * PIECE {
-            return true;
-        }
-        let room = lz4_flex::block::get_maximum_output_size(PIECE);
-        self.sample.resize(room, 0);
-        let starts = [plain.len() / 4, plain.len() / 2, plain.len() - PIECE];
-        let compressed: usize = starts
-            .into_iter()
-            .map(|start| {
-                let piece = &plain[start..start + PIECE];
-                lz4_flex::block::compress_into(piece, &mut self.sample).unwrap_or(PIECE)
-            })
-            .sum();
-        compressed <= 3 * PIECE - PIECE / 4
+/// Tries three small pieces first: most traffic is encrypted, and compressing a block only to throw
+/// the result away would cost more than all else that is done to it.
+fn sample_shrinks(plain: &[u8], sample: &mut Vec<u8>) -> bool {
+    const PIECE: usize = 4096;
+    if plain.len() <= 4 * PIECE {
+        return true;
     }
+    sample.resize(lz4_flex::block::get_maximum_output_size(PIECE), 0);
+    let starts = [plain.len() / 4, plain.len() / 2, plain.len() - PIECE];
+    let compressed: usize = starts
+        .into_iter()
+        .map(|start| {
+            let piece = &plain[start..start + PIECE];
+            lz4_flex::block::compress_into(piece, sample).unwrap_or(PIECE)
+        })
+        .sum();
+    compressed <= 3 * PIECE - PIECE / 4
 }
 
 /// Opens the block at the front of `bytes` (header, sealed bytes, tag) into `plain`.
@@ -185,7 +193,8 @@ mod tests {
         let key = FileKey::derive(&Secret([3; 32]), &[0; 32]);
         let header = BlockHeader::new(7, 0, 1, (Timestamp::EPOCH, Timestamp::EPOCH));
         let mut sealer = BlockSealer::default();
-        let stored = sealer.seal(owner(), &key, header, plain).0.to_vec();
+        sealer.begin().extend_from_slice(plain);
+        let stored = sealer.seal(owner(), &key, header).0.to_vec();
         let (mut scratch, mut read) = (Vec::new(), Vec::new());
         let header = open(owner(), &key, 7, &stored, &mut scratch, &mut read).unwrap();
         assert_eq!(header.codec(), Some(codec));

@@ -46,7 +46,6 @@ pub(crate) struct SegmentWriter {
     next_block: u32,
     interfaces: HashMap<Interface, u32>,
     sealer: BlockSealer,
-    plain: Vec<u8>,
 }
 
 /// The packets of a unit in the order in which they are stored: by flow.
@@ -110,7 +109,6 @@ impl SegmentWriter {
             next_block: 0,
             interfaces: HashMap::new(),
             sealer: BlockSealer::default(),
-            plain: Vec::new(),
         })
     }
 
@@ -210,17 +208,17 @@ impl SegmentWriter {
             .iter()
             .map(|(index, options)| (index - range.start as u32, *options))
             .collect();
-        self.plain.clear();
+        let plain = self.sealer.begin();
         let span = TimeSpan { min, max, unit: packets.time_unit };
-        directory::encode(entries, span, &options, &mut self.plain);
+        directory::encode(entries, span, &options, plain);
         for (entry, offset) in entries.iter().zip(&packets.offsets[range]) {
             let data = &packets.arena[*offset as usize..][..entry.captured as usize];
-            self.plain.extend_from_slice(data);
+            plain.extend_from_slice(data);
         }
 
         let header =
             BlockHeader::new(self.next_block, unit.number, entries.len() as u32, (min, max));
-        let (stored, crc) = self.sealer.seal(self.owner, &self.opened.key, header, &self.plain);
+        let (stored, crc) = self.sealer.seal(self.owner, &self.opened.key, header);
         unit.blocks.push(BlockPlace {
             offset: self.appender.position(),
             length: stored.len() as u32,

@@ -94,7 +94,11 @@ impl NameState {
                 let dns = dns || transport.destination_port == 53;
                 let stream = &mut self.streams[usize::from(!from_first_end)];
                 stream.segment(header, transport.payload, dns, found);
-                self.done = !dns && self.streams.iter().all(Stream::is_done);
+                let [there, back] = &self.streams;
+                // Whoever has said a server's name has said what there is to say.
+                let told = there.has_told() || back.has_told();
+                let silent = there.misses() + back.misses() >= MISSES_MAX;
+                self.done = !dns && (told || silent);
             }
             17 => self.datagram(transport, found),
             _ => http::sctp(transport.payload, found),

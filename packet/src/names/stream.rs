@@ -1,6 +1,6 @@
 //! One direction of a TCP connection, put in order as far as names need it.
 
-use super::{Findings, MISSES_MAX, dns, http, tls};
+use super::{Findings, dns, http, tls};
 use crate::decode::TcpHeader;
 
 /// Bytes held of a message that is not complete, and of segments that came too early.
@@ -17,6 +17,8 @@ pub(super) struct Stream {
     /// Segments that came before what belongs before them.
     early: Vec<(u32, Vec<u8>)>,
     misses: u8,
+    /// There was an HTTP request, and there may be more.
+    requests: bool,
     done: bool,
 }
 
@@ -30,8 +32,14 @@ enum Kind {
 }
 
 impl Stream {
-    pub(super) fn is_done(&self) -> bool {
+    /// Whether a TLS client has said its name.
+    pub(super) fn has_told(&self) -> bool {
         self.done
+    }
+
+    /// Segments that were nothing known; none are counted once there was a request.
+    pub(super) fn misses(&self) -> u8 {
+        if self.requests { 0 } else { self.misses }
     }
 
     pub(super) fn buffered(&self) -> usize {
@@ -138,7 +146,7 @@ impl Stream {
             },
             Kind::Http => match http::request(data, found) {
                 // The next request of the connection may be for another host.
-                Some(()) => self.misses = 0,
+                Some(()) => self.requests = true,
                 None => return Some(data),
             },
             Kind::Dns => {
@@ -156,11 +164,7 @@ impl Stream {
         None
     }
 
-    /// Bodies of requests are many segments without a start: a stream that has had a request is
-    /// given more patience.
     fn miss(&mut self) {
         self.misses = self.misses.saturating_add(1);
-        let patience = if self.kind == Kind::Http { u8::MAX } else { MISSES_MAX };
-        self.done = self.misses >= patience;
     }
 }
