@@ -129,7 +129,7 @@ struct Maker {
 impl Maker {
     fn new(workload: &Workload) -> Maker {
         let mut random = Random::new(workload.seed);
-        let noise = (0..1 << 18).flat_map(|_| random.next().to_le_bytes()).collect();
+        let noise = (0..1 << 18).flat_map(|_| random.number().to_le_bytes()).collect();
         let tcp_packets = (workload.flow_packets - DNS_SHARE * 2.0) / (1.0 - DNS_SHARE);
         let mut maker = Maker {
             random,
@@ -218,7 +218,7 @@ impl Maker {
             packets,
             sent: 0,
             gap: duration / u64::from(packets),
-            sequences: [random.next() as u32, random.next() as u32],
+            sequences: [random.number() as u32, random.number() as u32],
         }
     }
 

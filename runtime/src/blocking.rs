@@ -38,7 +38,7 @@ impl ReadFile {
     /// # Errors
     ///
     /// When the system refuses.
-    pub fn len(&self) -> Result<u64, FileError> {
+    pub fn length(&self) -> Result<u64, FileError> {
         let metadata = self.file.metadata();
         metadata.map(|it| it.len()).map_err(|error| FileError::new("stat", &self.path, error))
     }
@@ -263,7 +263,7 @@ mod tests {
         let path = dir.path().join("f");
         replace_file(&path, b"abc", 0o600).unwrap();
         let file = ReadFile::open(&path).unwrap();
-        assert_eq!(file.len().unwrap(), 3);
+        assert_eq!(file.length().unwrap(), 3);
         assert_eq!(file.read_at(1, 2).unwrap(), b"bc");
         assert!(file.read_at(1, 3).unwrap_err().to_string().contains("at offset 1"));
     }

@@ -145,10 +145,10 @@ impl Filter {
                     accepted = true;
                     Verdict::None
                 }
-                Err(FilterError::Refused { message, .. }) if message.contains("syntax error") => {
-                    return Err(Program::compile(expression, dialect).unwrap_err().into());
-                }
                 Err(error @ (FilterError::Refused { .. } | FilterError::Unavailable(_))) => {
+                    if error.is_syntax() {
+                        return Err(error.into());
+                    }
                     let link_type = dialect.link_type;
                     filter.refused.push(Refused { link_type, reason: error.to_string() });
                     first_refusal.get_or_insert(error);

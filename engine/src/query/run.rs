@@ -142,7 +142,8 @@ impl Judge<'_> {
                     .get(at..start)
                     .ok_or(BlockError::Content("its packets do not fit in it"))?;
                 let time = directory.time(index);
-                if !whole && !(self.range.0 <= time && time < self.range.1) {
+                let in_range = whole || (self.range.0 <= time && time < self.range.1);
+                if !in_range {
                     continue;
                 }
                 let (interface, original) = (directory.interface(index), directory.original(index));

@@ -133,7 +133,7 @@ pub(crate) fn open_sealed(
 ) -> Result<Segment, OpenSegmentError> {
     let file = ReadFile::open(path)?;
     let opened = open_header(&file, keys, store)?;
-    let length = file.len()?;
+    let length = file.length()?;
     let offset = length.saturating_sub(PAGE_SIZE as u64);
     let format = |part, offset, source| OpenSegmentError::Format {
         path: path.to_owned(),

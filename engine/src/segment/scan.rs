@@ -21,7 +21,7 @@ pub(crate) struct Scanned {
 /// Reads units until one does not verify: every block's checksum, the unit's end, and its
 /// description, which must open and agree with what was found.
 pub(crate) fn scan_units(file: &ReadFile, opened: &Opened) -> Result<Scanned, FileError> {
-    let length = file.len()?;
+    let length = file.length()?;
     let mut scanned = Scanned { map: SegmentMap::default(), end: PAGE_SIZE as u64 };
     while let Some((unit, end)) = next_unit(file, opened, &scanned, length)? {
         scanned.map.units.push(unit);

@@ -100,7 +100,7 @@ pub(crate) fn open(
     segment: SegmentId,
 ) -> Result<Arc<SplitSource>, OpenSegmentError> {
     let file = ReadFile::open(path)?;
-    let length = file.len()?;
+    let length = file.length()?;
     let offset = length.saturating_sub(TRAILER_LEN as u64);
     let format = |source| OpenSegmentError::Format {
         path: path.to_owned(),

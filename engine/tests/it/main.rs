@@ -1,4 +1,9 @@
 //! The store as its users see it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod exactness;
+mod importing;
+mod planning;
+mod querying;
 mod support;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tapstone::{ImportOptions, ImportReport, OpenOptions, Packet, Selection, Store, Timestamp};
-use tapstone_packet::capture_file::{CaptureError, CaptureReader, PcapngWriter, Step};
+use tapstone_packet::capture_file::{CaptureReader, PcapngWriter, Step};
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::TimeScale;
 
@@ -23,14 +23,13 @@ pub(crate) struct Capture {
     pub(crate) interfaces: Vec<Interface>,
     /// Each with its interface's number.
     pub(crate) packets: Vec<(u32, Raw)>,
-    pub(crate) error: Option<CaptureError>,
 }
 
 pub(crate) fn read(bytes: &[u8]) -> Capture {
     let mut reader = CaptureReader::new();
     let mut packets = Vec::new();
     let mut at = 0;
-    let error = loop {
+    loop {
         match reader.step(&bytes[at..], true) {
             Ok(Step::Packet(packet)) => {
                 let interface = &reader.interfaces()[packet.interface as usize];
@@ -45,12 +44,12 @@ pub(crate) fn read(bytes: &[u8]) -> Capture {
                 at += packet.consumed;
             }
             Ok(Step::Skipped { consumed }) => at += consumed,
-            Ok(Step::End) => break None,
+            Ok(Step::End) => break,
             Ok(Step::More { .. }) => unreachable!("the end was announced"),
-            Err(error) => break Some(error),
+            Err(error) => panic!("{error}"),
         }
-    };
-    Capture { interfaces: reader.interfaces().to_vec(), packets, error }
+    }
+    Capture { interfaces: reader.interfaces().to_vec(), packets }
 }
 
 /// The same capture with each packet's number, from 1, as its time in seconds.

@@ -54,6 +54,14 @@ pub enum FilterError {
     Unavailable(String),
 }
 
+impl FilterError {
+    /// Whether it is refused for what it is, whatever it were asked of.
+    #[must_use]
+    pub fn is_syntax(&self) -> bool {
+        matches!(self, FilterError::Refused { message, .. } if message.contains("syntax error"))
+    }
+}
+
 fn understood(position: Option<usize>, expression: &str) -> String {
     match position.and_then(|position| expression.split_at_checked(position)) {
         Some((before, at)) => {

@@ -135,7 +135,7 @@ pub(crate) fn rebuild(args: &Report) -> Result<u8, Failure> {
             info.packets,
             text::duration(started.elapsed())
         ));
-        info.damage.iter().for_each(|text| text::complain(text));
+        info.damage.iter().for_each(text::complain);
     }
     Ok(if info.damage.is_empty() { COMPLETE } else { INCOMPLETE })
 }

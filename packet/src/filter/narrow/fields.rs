@@ -196,7 +196,7 @@ impl Context {
     /// The id in the VLAN tag passed last.
     fn learn_tag(&self, size: Size, offset: u32, mask: u32, value: u32) -> Option<Predicate> {
         let here = self.tags > 0 && size == Size::Half && offset + 2 == self.type_at;
-        (here && mask == 0x0fff).then(|| Predicate::Path(PathTest::Vlan(value as u16)))
+        (here && mask == 0x0fff).then_some(Predicate::Path(PathTest::Vlan(value as u16)))
     }
 
     /// MAC addresses are compared in two parts, the last four bytes first.
