@@ -149,7 +149,12 @@ impl Appender {
         let path = self.file.path();
         let result = match write.written.await {
             Some(Ok(length)) if length == write.buffer.len() => Ok(()),
-            Some(Ok(_)) => Err(FileError::new("write", path, io::ErrorKind::WriteZero.into())),
+            // The kernel takes part of a write only when there is no room for the rest.
+            Some(Ok(length)) => {
+                let text = format!("only {length} of {} bytes fit", write.buffer.len());
+                let error = io::Error::new(io::ErrorKind::StorageFull, text);
+                Err(FileError::new("write", path, error))
+            }
             Some(Err(error)) => Err(failed("write", path, error)),
             None => Err(FileError::new("write", path, io::ErrorKind::Interrupted.into())),
         };
