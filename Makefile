@@ -1,0 +1,24 @@
+# The commands of the README. Each is a script or a few words, so that they can be read at a glance.
+
+.PHONY: demo test lint bench setup
+
+# Installs the system packages that are missing (libpcap's headers, a C compiler).
+setup:
+	scripts/setup
+
+# Builds, makes a sample capture, imports it, and asks four questions.
+demo: setup
+	scripts/demo
+
+# Everything that must hold: formatting, lints, every test, the examples in the documentation.
+test: setup lint
+	cargo test --workspace --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+# Measures every promise against a peer or the disk, in about five minutes; needs 25 GB of disk.
+bench: setup
+	scripts/bench
