@@ -19,7 +19,7 @@ const FRAME_MAX: usize = 1514;
 /// How long a conversation takes, in nanoseconds: with so many at once and 7 packets of 520 bytes
 /// each, about 10 Gbit/s. Long ones are fast ones, so that the mix stays the same all the time.
 const DURATION_NANOS: std::ops::Range<u64> = 5_000_000..20_000_000;
-/// Where the simulated clock begins: 2026-01-01T00:00:00Z.
+/// 2026-01-01T00:00:00Z.
 const START_SECS: u64 = 1_767_225_600;
 
 /// What traffic to make.
@@ -33,6 +33,8 @@ pub struct Workload {
     pub packet_size: f64,
     /// Mean packets of a conversation.
     pub flow_packets: f64,
+    /// When the simulated clock begins, in seconds since the epoch.
+    pub start_secs: u64,
 }
 
 /// A conversation to look for.
@@ -61,13 +63,13 @@ impl Workload {
     /// 520-byte packets, 7 a conversation.
     #[must_use]
     pub fn short_flows(bytes: u64, seed: u64) -> Workload {
-        Workload { seed, bytes, packet_size: 520.0, flow_packets: 7.0 }
+        Workload { seed, bytes, packet_size: 520.0, flow_packets: 7.0, start_secs: START_SECS }
     }
 
     /// 800-byte packets, 30 a conversation.
     #[must_use]
     pub fn long_flows(bytes: u64, seed: u64) -> Workload {
-        Workload { seed, bytes, packet_size: 800.0, flow_packets: 30.0 }
+        Workload { seed, bytes, packet_size: 800.0, flow_packets: 30.0, start_secs: START_SECS }
     }
 
     /// Writes the traffic as a pcap file with nanosecond times.
@@ -123,6 +125,7 @@ struct Maker {
     /// How often a packet carries data.
     data_share: f64,
     scale: f64,
+    start_secs: u64,
     made: Made,
 }
 
@@ -138,6 +141,7 @@ impl Maker {
             noise,
             data_share: 0.5,
             scale: scale_for(tcp_packets),
+            start_secs: workload.start_secs,
             made: Made::default(),
         };
         maker.calibrate(workload.packet_size);
@@ -234,7 +238,7 @@ impl Maker {
             _ => self.tcp(&mut flow, out),
         }
         let length = (out.len() - start) as u32;
-        let since_epoch = START_SECS * 1_000_000_000 + nanos;
+        let since_epoch = self.start_secs * 1_000_000_000 + nanos;
         let words = [
             (since_epoch / 1_000_000_000) as u32,
             (since_epoch % 1_000_000_000) as u32,

@@ -248,7 +248,9 @@ fn make_large_store(args: &Args, folder: &Path) -> Result<(u64, Vec<Needle>)> {
     let capture = args.folder.join("part.pcap");
     let (mut bytes, mut needles) = (0, Vec::new());
     for part in 0..PARTS {
-        let workload = Workload::short_flows(args.store_bytes / PARTS, 100 + part);
+        let mut workload = Workload::short_flows(args.store_bytes / PARTS, 100 + part);
+        // One after the other, as a sensor would have taken them in.
+        workload.start_secs += part;
         let made: Made = workload.write(&mut File::create(&capture)?)?;
         let store = Store::open(folder, OpenOptions { create: true, ..OpenOptions::default() })?;
         store

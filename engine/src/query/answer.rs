@@ -111,7 +111,6 @@ pub struct PacketStream {
 #[derive(Debug)]
 struct State {
     store: Store,
-    range: (Timestamp, Timestamp),
     want: Want,
     waiting: VecDeque<Job>,
     reading: VecDeque<(Position, Task<Outcome>)>,
@@ -199,7 +198,6 @@ impl State {
         let completeness = Completeness { missing: plan.missing, refused: plan.refused };
         Ok(State {
             store: store.clone(),
-            range: plan.range,
             want,
             waiting: plan.jobs.into(),
             reading: VecDeque::new(),
@@ -257,10 +255,11 @@ impl State {
         let shards = &self.store.inner.shards;
         while self.reading.len() < shards.count() * JOBS_PER_SHARD {
             let Some(job) = self.waiting.pop_front() else { break };
-            let (from, range, want) = (job.from, self.range, self.want);
+            let (from, want) = (job.from, self.want);
+            let arena = self.merge.spare_arena();
             let shard = self.next_shard % shards.count();
             self.next_shard += 1;
-            let task = shards.spawn(shard, TaskClass::Query, move || run::run(job, range, want));
+            let task = shards.spawn(shard, TaskClass::Query, move || run::run(job, want, arena));
             self.reading.push_back((from, task));
         }
     }

@@ -12,7 +12,12 @@ use super::found::{Found, Packet, Position};
 pub(crate) struct Merge {
     runs: Vec<Option<Run>>,
     heap: BinaryHeap<Reverse<(Position, usize)>>,
+    /// Units all of whose packets were given: their memory is used again once nobody holds them.
+    spent: Vec<Arc<Found>>,
 }
+
+/// Spent units that are waited for; those that are held for longer keep their memory.
+const SPENT_MAX: usize = 8;
 
 #[derive(Debug)]
 struct Run {
@@ -36,6 +41,13 @@ impl Merge {
         self.heap.push(Reverse((position, slot)));
     }
 
+    /// Memory of a unit that was given whole, for the next one.
+    pub(crate) fn spare_arena(&mut self) -> Vec<u8> {
+        let free = self.spent.iter().position(|found| Arc::strong_count(found) == 1);
+        let found = free.map(|index| self.spent.swap_remove(index));
+        found.and_then(Arc::into_inner).map_or_else(Vec::new, |found| found.arena)
+    }
+
     /// The next packet, provided that it lies before `horizon`, the earliest position a unit not
     /// pushed yet may hold (`None` when all are pushed).
     pub(crate) fn pop(&mut self, horizon: Option<Position>) -> Option<Packet> {
@@ -53,7 +65,12 @@ impl Merge {
             Arc::clone(&run.found)
         } else {
             std::collections::binary_heap::PeekMut::pop(top);
-            self.runs[slot].take().expect("it was there a moment ago").found
+            let found = self.runs[slot].take().expect("it was there a moment ago").found;
+            if self.spent.len() == SPENT_MAX {
+                self.spent.remove(0);
+            }
+            self.spent.push(Arc::clone(&found));
+            found
         };
         Some(Packet { found, index })
     }

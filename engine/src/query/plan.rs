@@ -1,5 +1,7 @@
 //! Planning: from what is asked to the blocks that must be read.
 
+mod slices;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -57,6 +59,8 @@ pub(crate) struct Job {
     pub(crate) unit: usize,
     /// Ordinals of the blocks to be read, ascending.
     pub(crate) blocks: Vec<u32>,
+    /// Packets at other times are not wanted.
+    pub(crate) range: (Timestamp, Timestamp),
     /// Nothing that it gives comes before.
     pub(crate) from: Position,
 }
@@ -258,6 +262,7 @@ impl Plan {
                 plan.missing.push(Missing::index(segment.id(), times, &"it is not indexed yet"));
             }
         }
+        plan.jobs = slices::slice(plan.jobs);
         plan.jobs.sort_by_key(|job| job.from);
         Ok(plan)
     }
@@ -316,7 +321,8 @@ impl Plan {
             let time = time.max(question.range.0);
             let from =
                 Position { time, segment: segment.id().sequence(), unit: unit.number, rank: 0 };
-            self.jobs.push(Job { target: Arc::clone(&target), unit: index, blocks, from });
+            let (target, range) = (Arc::clone(&target), question.range);
+            self.jobs.push(Job { target, unit: index, blocks, range, from });
         }
     }
 }

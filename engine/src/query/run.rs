@@ -32,13 +32,14 @@ pub(crate) struct Outcome {
     pub(crate) damaged: Vec<(BlockPlace, String)>,
 }
 
-/// Reads the job's blocks; must run on a shard.
-pub(crate) async fn run(job: Job, range: (Timestamp, Timestamp), want: Want) -> Outcome {
+/// Reads the job's blocks; must run on a shard. `arena` is memory for what is found.
+pub(crate) async fn run(job: Job, want: Want, mut arena: Vec<u8>) -> Outcome {
     let segment = &job.target.segment;
     let unit = &segment.map.units[job.unit];
+    arena.clear();
     let mut judge = Judge {
         target: &job.target,
-        range,
+        range: job.range,
         want,
         scratch: Vec::new(),
         plain: Vec::new(),
@@ -47,7 +48,7 @@ pub(crate) async fn run(job: Job, range: (Timestamp, Timestamp), want: Want) -> 
                 segment: segment.id(),
                 unit: unit.number,
                 interfaces: Arc::clone(&segment.interfaces),
-                arena: Vec::new(),
+                arena,
                 hits: Vec::new(),
             },
             count: 0,
