@@ -1,12 +1,12 @@
 //! Shards: one pinned executor a core.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use futures_lite::stream::Stream;
@@ -18,6 +18,14 @@ use glommio::{
 const IO_MEMORY: usize = 512 << 10;
 /// Entries of each ring.
 const RING_DEPTH: usize = 128;
+
+/// glommio's preemption timer, set so that it never fires: its executor goes to sleep over tasks
+/// that are ready when the timer fires between a wake-up and the first look at them, and nothing
+/// wakes it. A thread that loses its core for the timer's length in that moment hangs for good.
+/// [`yield_if_needed`] does the timer's work.
+const NEVER: Duration = Duration::from_secs(1 << 30);
+/// How long one task may keep the others, and the completions of the disk, waiting.
+const TURN: Duration = Duration::from_millis(2);
 
 /// What a task is for: decides its share of the core when several want it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +132,7 @@ impl Shard {
             .name(&format!("shard-{shard}"))
             .io_memory(IO_MEMORY)
             .ring_depth(RING_DEPTH)
+            .preempt_timer(NEVER)
             .spawn(move || async move {
                 started.send(()).await.ok();
                 run(queue).await;
@@ -171,14 +180,11 @@ thread_local! {
 /// A shard's loop: takes jobs until nobody can send any, then waits for the running ones.
 async fn run(queue: Receiver<(TaskClass, Job)>) {
     let executor = glommio::executor();
-    let matters = Latency::Matters(Duration::from_millis(2));
-    let make = |shares, latency, name| {
-        executor.create_task_queue(glommio::Shares::Static(shares), latency, name)
+    let make = |shares, name| {
+        let shares = glommio::Shares::Static(shares);
+        executor.create_task_queue(shares, Latency::NotImportant, name)
     };
-    let queues = Queues {
-        capture: make(1000, matters, "capture"),
-        query: make(100, Latency::NotImportant, "query"),
-    };
+    let queues = Queues { capture: make(1000, "capture"), query: make(100, "query") };
     let (running, ended) = async_channel::bounded::<()>(1);
     while let Ok((class, job)) = queue.recv().await {
         let running = running.clone();
@@ -206,9 +212,19 @@ pub fn spawn_local<T: 'static>(
     glommio::spawn_local(future)
 }
 
-/// Lets other tasks of the shard run when this one has used its time.
+thread_local! {
+    static TURN_BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Lets other tasks of the shard run, and the disk's completions in, when that was last done some
+/// time ago.
 pub async fn yield_if_needed() {
-    glommio::yield_if_needed().await;
+    let began = TURN_BEGAN.get();
+    if began.is_none_or(|began| began.elapsed() > TURN) {
+        // A sleep, however short, is a trip through the reactor; a plain yield is not.
+        glommio::timer::sleep(Duration::from_nanos(1)).await;
+        TURN_BEGAN.set(Some(Instant::now()));
+    }
 }
 
 /// The answer of a task on a shard: wait for it on a thread, or await it.
@@ -297,6 +313,45 @@ mod tests {
         }
         drop(ping);
         assert_eq!(echo.wait(), Ok(20_000));
+    }
+
+    /// glommio goes to sleep over a task that is ready when its preemption timer fires between a
+    /// wake-up and the first look at the ready tasks, which a core that others want makes likely.
+    #[test]
+    fn a_shard_wakes_every_time_on_a_core_that_others_want_too() {
+        let shards = Shards::start(1).unwrap();
+        let (ping, pinged) = async_channel::bounded::<u32>(1);
+        let (pong, ponged) = std::sync::mpsc::channel::<u32>();
+        let echo = shards.spawn(0, TaskClass::Capture, move || async move {
+            while let Ok(number) = pinged.recv().await {
+                pong.send(number).unwrap();
+            }
+        });
+        let over = &std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut core = rustix::thread::CpuSet::new();
+                    core.set(allowed_cores()[0]);
+                    rustix::thread::sched_setaffinity(None, &core).unwrap();
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        let began = std::time::Instant::now();
+                        while began.elapsed() < Duration::from_millis(4) {
+                            std::hint::spin_loop();
+                        }
+                        std::thread::sleep(Duration::from_micros(200));
+                    }
+                });
+            }
+            let answered = (0..2_000).find(|&number| {
+                ping.send_blocking(number).unwrap();
+                ponged.recv_timeout(Duration::from_secs(5)) != Ok(number)
+            });
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(answered, None, "the shard slept over this message");
+        });
+        drop(ping);
+        assert_eq!(echo.wait(), Ok(()));
     }
 
     #[test]
