@@ -16,6 +16,8 @@ impl LinkType {
     pub const RAW_BSD: LinkType = LinkType(12);
     /// ARCNET as BSD systems write it.
     pub const ARCNET_BSD: LinkType = LinkType(7);
+    /// ARCNET as Linux writes it: two bytes more.
+    pub const ARCNET_LINUX: LinkType = LinkType(129);
     /// PPP.
     pub const PPP: LinkType = LinkType(9);
     /// PPP in HDLC-like framing, or Cisco HDLC.

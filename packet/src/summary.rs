@@ -171,6 +171,6 @@ mod tests {
         let line = summarise(&mut Decoder::new(), &interface, &syn).to_string();
         assert_eq!(line, "IP 10.0.0.9.49152 > 10.0.0.1.443: Flags [S], seq 7, length 0");
         let line = summarise(&mut Decoder::new(), &interface, &[0x45]).to_string();
-        assert_eq!(line, "link type 101");
+        assert_eq!(line, "ethertype 0x0800");
     }
 }

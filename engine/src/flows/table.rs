@@ -170,6 +170,13 @@ impl FlowTable {
         Found { flow, local, is_new: true, silent: false }
     }
 
+    /// The flow of a key, when there is one.
+    pub(crate) fn find(&self, key: &FlowKey) -> Option<u32> {
+        let hash = self.hasher.hash_one(key.as_bytes());
+        let same = |slot: &Slot| self.key(slot.flow) == key;
+        self.slots.find(hash, same).map(|slot| slot.flow)
+    }
+
     fn add_path(&mut self, flow: u32, path: u32) {
         if self.flows[flow as usize].path == path {
             return;

@@ -20,7 +20,8 @@ impl Decoder {
                 self.ppp_link(link_type, walk)
             }
             LinkType::NFLOG => self.nflog(walk),
-            LinkType::ARCNET_BSD => self.arcnet(walk),
+            LinkType::ARCNET_BSD => self.arcnet(walk, 2),
+            LinkType::ARCNET_LINUX => self.arcnet(walk, 4),
             LinkType::IEEE802_11 => Next::Wifi,
             LinkType::IEEE802_11_RADIOTAP => self.radiotap(walk),
             LinkType::PPI => self.ppi(walk),
@@ -72,8 +73,11 @@ impl Decoder {
     }
 
     /// ARCNET with RFC 1201 framing: addresses, type, flag and sequence.
-    fn arcnet(&mut self, walk: &mut Walk<'_>) -> Next {
-        let Some([_, _, kind, flag, ..]) = walk.take::<6>() else { return Next::Opaque };
+    fn arcnet(&mut self, walk: &mut Walk<'_>, addresses: usize) -> Next {
+        if walk.advance(addresses).is_none() {
+            return Next::Opaque;
+        }
+        let Some([kind, flag, _, _]) = walk.take() else { return Next::Opaque };
         if flag == 0xff && walk.advance(4).is_none() {
             return Next::Opaque;
         }

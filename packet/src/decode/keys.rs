@@ -43,11 +43,13 @@ pub(super) enum Extra {
 pub(super) struct KeyBuffer {
     bytes: [u8; KEY_LEN_MAX],
     len: usize,
+    /// Bytes before the layers.
+    before: usize,
 }
 
 impl Default for KeyBuffer {
     fn default() -> Self {
-        KeyBuffer { bytes: [0; KEY_LEN_MAX], len: 0 }
+        KeyBuffer { bytes: [0; KEY_LEN_MAX], len: 0, before: 0 }
     }
 }
 
@@ -69,9 +71,15 @@ impl KeyBuffer {
         }
     }
 
+    /// Takes the layers off again.
+    pub(super) fn unfinish(&mut self) {
+        self.len = self.before;
+    }
+
     /// Appends the layers; gives whether the innermost sender is the first end.
     pub(super) fn finish(&mut self, layers: &[RawLayer], link: LinkType, opaque: bool) -> bool {
         let first = layers.last().is_none_or(RawLayer::source_is_first);
+        self.before = self.len;
         for layer in layers {
             self.push_layer(layer, first);
         }

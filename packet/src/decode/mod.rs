@@ -92,31 +92,6 @@ pub struct DatagramId {
     identification: u32,
 }
 
-impl DatagramId {
-    /// The protocol that the datagram carries.
-    #[must_use]
-    pub fn protocol(&self) -> u8 {
-        self.protocol
-    }
-}
-
-impl<'p> Transport<'p> {
-    /// The transport in a datagram that was put together from fragments; `None` for protocols
-    /// without ports.
-    #[must_use]
-    pub fn of_datagram(protocol: u8, datagram: &'p [u8]) -> Option<Transport<'p>> {
-        let mut decoder = Decoder::new();
-        let mut walk = Walk {
-            rest: datagram,
-            bounded: datagram.len(),
-            byte_order: ByteOrder::Big,
-            decoded: Decoded::default(),
-        };
-        decoder.follow(Next::Protocol(protocol), &mut walk);
-        walk.decoded.transport
-    }
-}
-
 /// Decodes packets, one at a time, without allocating.
 #[derive(Debug)]
 pub struct Decoder {
@@ -205,6 +180,27 @@ impl Decoder {
             self.push_path(PathTag::OPAQUE, &[]);
         }
         walk.decoded.opaque = self.opaque;
+        walk.decoded.from_first_end =
+            self.key.finish(&self.layers[..self.layer_count], link_type, self.opaque);
+        walk.decoded
+    }
+
+    /// Goes on behind the headers of the fragment that was decoded last, with its datagram put
+    /// together: key and path become those of the whole packet.
+    pub fn reassembled<'p>(
+        &mut self,
+        link_type: LinkType,
+        datagram: &DatagramId,
+        payload: &'p [u8],
+    ) -> Decoded<'p> {
+        self.key.unfinish();
+        if let Some(last) = self.layers[..self.layer_count].last_mut() {
+            last.extra = keys::Extra::None;
+        }
+        let (bounded, byte_order) = (payload.len(), ByteOrder::Big);
+        let decoded = Decoded::default();
+        let mut walk = Walk { rest: payload, bounded, byte_order, decoded };
+        self.follow(Next::Protocol(datagram.protocol), &mut walk);
         walk.decoded.from_first_end =
             self.key.finish(&self.layers[..self.layer_count], link_type, self.opaque);
         walk.decoded

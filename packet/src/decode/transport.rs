@@ -38,8 +38,8 @@ impl Decoder {
             return Next::Done;
         }
         let kind = match (source_port, destination_port) {
-            (_, 4789 | 8472) => TunnelKind::Vxlan,
-            (_, 6081) => TunnelKind::Geneve,
+            (_, 4789 | 8472) | (4789 | 8472, _) => TunnelKind::Vxlan,
+            (_, 6081) | (6081, _) => TunnelKind::Geneve,
             (2152, _) | (_, 2152) => TunnelKind::Gtp,
             (3544, _) | (_, 3544) => TunnelKind::Teredo,
             _ => return Next::Done,
