@@ -55,6 +55,10 @@ pub use store::{OpenError, OpenOptions, Store};
 pub use store_file::StoreFileError;
 pub use tapstone_index::FlowRow;
 pub use tapstone_packet::time::Timestamp;
+pub use tapstone_runtime::direct_writer::DirectWriter;
+pub use tapstone_runtime::file::FileError;
+pub use tapstone_runtime::lock::LockError;
+pub use tapstone_runtime::{StartError, TaskLost};
 
 /// A capture of two UDP packets, for the examples in this documentation.
 #[doc(hidden)]

@@ -19,6 +19,7 @@
 pub mod appender;
 pub mod blocking;
 pub mod clock;
+pub mod direct_writer;
 pub mod file;
 pub mod lock;
 mod shards;

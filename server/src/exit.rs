@@ -3,7 +3,8 @@
 use std::io;
 
 use tapstone::{
-    CatalogError, FlowsError, ImportError, InstantError, OpenError, QueryError, SealFailure,
+    CatalogError, FileError, FlowsError, ImportError, InstantError, OpenError, QueryError,
+    SealFailure,
 };
 
 /// The answer is complete; also when nothing matched.
@@ -32,6 +33,8 @@ pub(crate) enum Failure {
     Catalog(#[from] CatalogError),
     #[error("closing the store: {0}; what was reported as stored is safe")]
     Close(#[from] SealFailure),
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("cannot write {what}: {source}")]
     Write { what: String, source: io::Error },
     #[error("{0}")]
@@ -51,6 +54,7 @@ impl Failure {
             Failure::Flows(FlowsError::Seal(_))
             | Failure::Import(_)
             | Failure::Close(_)
+            | Failure::File(_)
             | Failure::Write { .. }
             | Failure::Export(_) => INCOMPLETE,
         }

@@ -79,15 +79,16 @@ impl<W: Write> Export<W> {
         if self.buffer.len() >= BUFFER_SIZE { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what was gathered.
-    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+    /// Writes what was gathered; gives what it was written to.
+    pub(crate) fn finish(mut self) -> Result<W, Failure> {
         if let Open::Pcap(writer @ None) = &mut self.format {
             // A capture without packets still has to be one.
             let link_type = tapstone_packet::interface::LinkType::ETHERNET;
             *writer = Some(PcapWriter::start(link_type, 0, &mut self.buffer));
         }
         self.flush()?;
-        self.out.flush().map_err(|source| Failure::Write { what: self.what, source })
+        self.out.flush().map_err(|source| Failure::Write { what: self.what, source })?;
+        Ok(self.out)
     }
 
     fn flush(&mut self) -> Result<(), Failure> {

@@ -1,12 +1,11 @@
 //! `tapstone query`
 
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use tapstone::{Packet, Packets};
+use tapstone::{DirectWriter, Packet, Packets};
 use tapstone_packet::decode::Decoder;
 use tapstone_packet::summary::{Summary, summarise};
 
@@ -30,14 +29,14 @@ pub(crate) fn run(args: &Query) -> Result<u8, Failure> {
             _ if args.json => json_lines(&mut packets)?,
             Some(path) if path != Path::new("-") => {
                 let what = path.display().to_string();
-                let file = File::create(path)
-                    .map_err(|source| Failure::Write { what: what.clone(), source })?;
-                export(&mut packets, Export::new(file, what, args.format))?;
+                let file = DirectWriter::create(path)?;
+                let file = export(&mut packets, Export::new(file, what.clone(), args.format))?;
+                file.finish().map_err(|source| Failure::Write { what, source })?;
             }
             None if io::stdout().is_terminal() => lines(&mut packets)?,
             _ => {
                 let what = "the standard output".to_owned();
-                export(&mut packets, Export::new(io::stdout().lock(), what, args.format))?;
+                drop(export(&mut packets, Export::new(io::stdout().lock(), what, args.format))?);
             }
         }
         packets.answer().clone()
@@ -53,7 +52,7 @@ pub(crate) fn run(args: &Query) -> Result<u8, Failure> {
     Ok(code)
 }
 
-fn export<W: Write>(packets: &mut Packets, mut export: Export<W>) -> Result<(), Failure> {
+fn export<W: Write>(packets: &mut Packets, mut export: Export<W>) -> Result<W, Failure> {
     for packet in packets {
         export.packet(&packet)?;
     }
