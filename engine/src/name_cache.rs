@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use tapstone_packet::names::{Answer, reversed_labels};
 use tapstone_packet::predicate::NamePattern;
@@ -13,39 +14,49 @@ use tapstone_packet::predicate::NamePattern;
 /// Most addresses given for one question: a domain with more is asked for by its name alone.
 const ADDRESSES_MAX: usize = 4096;
 
-/// The cache; a disabled one knows nothing.
+/// The cache, opened when it is first needed; a disabled one knows nothing.
 #[derive(Debug)]
 pub(crate) struct NameCache {
-    tree: Option<sled::Db>,
+    folder: PathBuf,
+    tree: OnceLock<Option<sled::Db>>,
 }
 
 impl NameCache {
+    pub(crate) fn new(folder: PathBuf) -> NameCache {
+        NameCache { folder, tree: OnceLock::new() }
+    }
+
+    /// Whether there is nothing in it: it is new, or was deleted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tree().is_some_and(|tree| tree.is_empty())
+    }
+
     /// Opens the cache. One that cannot be opened is thrown away and begun anew; a disk that
     /// refuses even that costs the cache, not the store.
-    pub(crate) fn open(folder: &Path) -> (NameCache, Freshness) {
-        let open = || {
-            sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open()
-        };
-        let opened = open().or_else(|error| {
-            tracing::warn!(%error, "the name cache is damaged; it is begun anew");
-            std::fs::remove_dir_all(folder)?;
-            open()
+    fn tree(&self) -> Option<&sled::Db> {
+        let opened = self.tree.get_or_init(|| {
+            let open = || {
+                let config = sled::Config::new().path(&self.folder).cache_capacity(16 << 20);
+                config.flush_every_ms(None).open()
+            };
+            let opened = open().or_else(|error| {
+                tracing::warn!(%error, "the name cache is damaged; it is begun anew");
+                std::fs::remove_dir_all(&self.folder)?;
+                open()
+            });
+            opened
+                .inspect_err(|error| tracing::warn!(%error, "no name cache; name: finds less"))
+                .ok()
         });
-        match opened {
-            Ok(tree) => {
-                let freshness = if tree.is_empty() { Freshness::Empty } else { Freshness::Filled };
-                (NameCache { tree: Some(tree) }, freshness)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "there is no name cache; name: finds less");
-                (NameCache { tree: None }, Freshness::Filled)
-            }
-        }
+        opened.as_ref()
     }
 
     /// Takes DNS answers in.
     pub(crate) fn learn(&self, answers: &[Answer]) {
-        let Some(tree) = &self.tree else { return };
+        if answers.is_empty() {
+            return;
+        }
+        let Some(tree) = self.tree() else { return };
         let mut batch = sled::Batch::default();
         for answer in answers {
             batch.insert(key(&answer.name, answer.address), &[]);
@@ -57,7 +68,7 @@ impl NameCache {
 
     /// The addresses that were given for a name, or for any name below a domain.
     pub(crate) fn addresses(&self, pattern: &NamePattern) -> BTreeSet<IpAddr> {
-        let Some(tree) = &self.tree else { return BTreeSet::new() };
+        let Some(tree) = self.tree() else { return BTreeSet::new() };
         let prefix = match pattern {
             NamePattern::Any => return BTreeSet::new(),
             NamePattern::Exact(name) => {
@@ -70,13 +81,6 @@ impl NameCache {
         let keys = tree.scan_prefix(prefix).keys().map_while(Result::ok);
         keys.filter_map(|key| address(&key)).take(ADDRESSES_MAX).collect()
     }
-}
-
-/// Whether a cache that was just opened has anything in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Freshness {
-    Empty,
-    Filled,
 }
 
 /// Labels in reverse order, a zero byte, the address.
@@ -112,8 +116,8 @@ mod tests {
     #[test]
     fn addresses_are_found_by_domain_and_exactly() {
         let dir = tempfile::tempdir().unwrap();
-        let (cache, freshness) = NameCache::open(dir.path());
-        assert_eq!(freshness, Freshness::Empty);
+        let cache = NameCache::new(dir.path().to_owned());
+        assert!(cache.is_empty());
         let answer = |name: &str, last| Answer {
             name: name.as_bytes().to_vec(),
             address: IpAddr::from([192, 0, 2, last]),

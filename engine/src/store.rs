@@ -1,6 +1,7 @@
 //! The store: opening, closing, and what it says of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,7 @@ use async_channel::Sender;
 use tapstone_index::Split;
 use tapstone_packet::filter::Dialect;
 use tapstone_packet::interface::Interface;
-use tapstone_packet::predicate::Predicate;
+use tapstone_packet::predicate::{NamePattern, Predicate};
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::file::FileError;
 use tapstone_runtime::lock::{FolderLock, LockError};
@@ -21,7 +22,7 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::id::{SegmentId, StoreId};
 use crate::keys::{KeyError, KeyRing, random_bytes};
 use crate::layout::Layout;
-use crate::name_cache::{Freshness, NameCache};
+use crate::name_cache::NameCache;
 use crate::query::plan::{OpenSplitError, dialect_of};
 use crate::recovery::{self, RecoverError};
 use crate::segment::reader::{self, OpenSegmentError, Segment};
@@ -152,8 +153,7 @@ impl Store {
             forget_what_can_be_rebuilt(&layout)?;
         }
         let catalog = Arc::new(Catalog::open(&layout.catalog())?);
-        let (names, freshness) = NameCache::open(&layout.names());
-        let names = Arc::new(names);
+        let names = Arc::new(NameCache::new(layout.names()));
         let builder = Builder {
             layout: layout.clone(),
             store: id,
@@ -179,7 +179,7 @@ impl Store {
         };
         let commands = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
         let commands = commands.collect();
-        let store = Store {
+        Ok(Store {
             inner: Arc::new(Inner {
                 layout,
                 id,
@@ -196,11 +196,7 @@ impl Store {
                 builder: Mutex::new(Some(thread)),
                 _lock: lock,
             }),
-        };
-        if freshness == Freshness::Empty {
-            store.refill_name_cache()?;
-        }
-        Ok(store)
+        })
     }
 
     /// Seals what is open, indexes it, and closes the store. Other clones of the handle can be
@@ -338,7 +334,18 @@ impl Store {
         Ok(dialects)
     }
 
-    /// Fills a name cache that was deleted, from the answers that the splits keep.
+    /// The addresses that DNS gave for a name. A cache that was deleted is filled first, from the
+    /// answers that the splits keep.
+    pub(crate) fn addresses_of(
+        &self,
+        pattern: &NamePattern,
+    ) -> Result<BTreeSet<IpAddr>, CatalogError> {
+        if self.inner.names.is_empty() {
+            self.refill_name_cache()?;
+        }
+        Ok(self.inner.names.addresses(pattern))
+    }
+
     fn refill_name_cache(&self) -> Result<(), CatalogError> {
         for id in self.inner.catalog.segments()?.into_keys() {
             let Ok(split) = self.split(id) else { continue };

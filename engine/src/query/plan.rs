@@ -5,7 +5,7 @@ mod slices;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tapstone_index::{FlowSet, MetadataError, SearchError, Split, Summary, parse_metadata};
+use tapstone_index::{FlowSet, MetadataError, SearchError, Summary, parse_metadata};
 use tapstone_packet::filter::{Dialect, FilterError, Program};
 use tapstone_packet::interface::{ByteOrder, Interface, LinkType};
 use tapstone_packet::predicate::{NameTest, Net, PathTest, Predicate};
@@ -15,6 +15,7 @@ use super::Selection;
 use super::answer::{Missing, Refused};
 use super::found::Position;
 use crate::catalog::CatalogError;
+use crate::id::SegmentId;
 use crate::segment::block;
 use crate::segment::reader::{OpenSegmentError, Segment};
 use crate::store::Store;
@@ -108,7 +109,7 @@ impl Question {
         if since > until {
             return Err(QueryError::TimeRange { since, until });
         }
-        let metadata = with_cached_names(parse_metadata(&selection.metadata)?, store);
+        let metadata = with_cached_names(parse_metadata(&selection.metadata)?, store)?;
         let filter = match selection.filter.trim() {
             "" => None,
             expression => Some(Filter::compile(expression, store)?),
@@ -190,17 +191,16 @@ pub(crate) fn dialect_of(interface: &Interface) -> Dialect {
 }
 
 /// A test for names of any kind also holds for flows to an address that DNS gave for the name.
-fn with_cached_names(predicate: Predicate, store: &Store) -> Predicate {
-    match predicate {
-        Predicate::And(parts) => {
-            Predicate::And(parts.into_iter().map(|part| with_cached_names(part, store)).collect())
-        }
-        Predicate::Or(parts) => {
-            Predicate::Or(parts.into_iter().map(|part| with_cached_names(part, store)).collect())
-        }
-        Predicate::Not(part) => Predicate::Not(Box::new(with_cached_names(*part, store))),
+fn with_cached_names(predicate: Predicate, store: &Store) -> Result<Predicate, CatalogError> {
+    let all = |parts: Vec<Predicate>| -> Result<Vec<Predicate>, CatalogError> {
+        parts.into_iter().map(|part| with_cached_names(part, store)).collect()
+    };
+    Ok(match predicate {
+        Predicate::And(parts) => Predicate::And(all(parts)?),
+        Predicate::Or(parts) => Predicate::Or(all(parts)?),
+        Predicate::Not(part) => Predicate::Not(Box::new(with_cached_names(*part, store)?)),
         Predicate::Name(NameTest { kinds, pattern }) if kinds.is_empty() => {
-            let addresses = store.inner.names.addresses(&pattern).into_iter();
+            let addresses = store.addresses_of(&pattern)?.into_iter();
             let nets = addresses.map(|address| {
                 let prefix = if address.is_ipv4() { 32 } else { 128 };
                 Predicate::Net(Net { address, prefix })
@@ -210,7 +210,7 @@ fn with_cached_names(predicate: Predicate, store: &Store) -> Predicate {
             Predicate::Or(parts)
         }
         other => other,
-    }
+    })
 }
 
 impl Plan {
@@ -235,25 +235,7 @@ impl Plan {
             let flows = flows.filter(|_| question.flows != Predicate::All);
             plan.add(question, view.segment, flows, None);
         }
-        let summaries = store.inner.catalog.summaries()?;
-        for (id, row) in store.inner.catalog.segments()? {
-            let times = (row.first, row.last);
-            if seen.contains(&id) || !block::overlaps(times, question.range.0, question.range.1) {
-                continue;
-            }
-            let summary = summaries.get(&id).map(|bits| Summary::new(bits.clone()));
-            if summary.is_some_and(|summary| !summary.may_match(&question.flows)) {
-                continue;
-            }
-            let segment = match store.segment(id) {
-                Ok(segment) => segment,
-                Err(error) => {
-                    plan.missing.push(Missing::segment(id, times, row.packets, &error));
-                    continue;
-                }
-            };
-            plan.add_sealed(store, question, segment);
-        }
+        plan.add_sealed(store, question, &seen)?;
         for segment in store.unfinished() {
             if question.metadata == Predicate::All {
                 plan.add(question, segment, None, None);
@@ -267,29 +249,47 @@ impl Plan {
         Ok(plan)
     }
 
-    fn add_sealed(&mut self, store: &Store, question: &Question, segment: Arc<Segment>) {
-        if question.flows == Predicate::All {
-            return self.add(question, segment, None, None);
+    /// Segments whose time and summary allow it: their splits are asked, and only those that have
+    /// candidates are opened.
+    fn add_sealed(
+        &mut self,
+        store: &Store,
+        question: &Question,
+        seen: &[SegmentId],
+    ) -> Result<(), QueryError> {
+        let summaries = store.inner.catalog.summaries()?;
+        let mut rows = store.inner.catalog.segments()?;
+        rows.retain(|id, row| {
+            let times = (row.first, row.last);
+            let summary = summaries.get(id).map(|bits| Summary::new(bits.clone()));
+            !seen.contains(id)
+                && block::overlaps(times, question.range.0, question.range.1)
+                && summary.is_none_or(|summary| summary.may_match(&question.flows))
+        });
+        let ids: Vec<SegmentId> = rows.keys().copied().collect();
+        let searched = search_all(store, &ids, &question.flows);
+        for ((id, row), searched) in rows.iter().zip(searched) {
+            let times = (row.first, row.last);
+            let (flows, blocks) = match searched {
+                Searched::Everything => (None, None),
+                Searched::Found(flows, _) if flows.is_empty() => continue,
+                Searched::Found(flows, blocks) => (Some(flows), Some(blocks)),
+                // Without its index a segment is read whole: slower, and the same answer, unless
+                // the question is one that only the index can answer.
+                Searched::Failed(_) if question.metadata == Predicate::All => (None, None),
+                Searched::Failed(error) => {
+                    self.missing.push(Missing::index(*id, times, &error));
+                    continue;
+                }
+            };
+            match store.segment(*id) {
+                Ok(segment) => self.add(question, segment, flows, blocks.as_deref()),
+                Err(error) => {
+                    self.missing.push(Missing::segment(*id, times, row.packets, &error));
+                }
+            }
         }
-        let searched = store
-            .split(segment.id())
-            .map_err(SplitFailure::Open)
-            .and_then(|split| search(&split, &question.flows).map_err(SplitFailure::Search));
-        match searched {
-            Ok((flows, _)) if flows.is_empty() => {}
-            Ok((flows, blocks)) => {
-                self.add(question, segment, Some(flows), Some(blocks.as_slice()));
-            }
-            // Without its index a segment is read whole: slower, and the same answer, unless the
-            // question is one that only the index can answer.
-            Err(_) if question.metadata == Predicate::All => {
-                self.add(question, segment, None, None);
-            }
-            Err(error) => {
-                let times = segment.map.times();
-                self.missing.push(Missing::index(segment.id(), times, &error));
-            }
-        }
+        Ok(())
     }
 
     fn add(
@@ -327,12 +327,48 @@ impl Plan {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum SplitFailure {
-    #[error(transparent)]
-    Open(Arc<OpenSplitError>),
-    #[error(transparent)]
-    Search(SearchError),
+/// What a split said.
+enum Searched {
+    /// It was not asked: every flow may match.
+    Everything,
+    Found(FlowSet, Vec<u32>),
+    Failed(String),
+}
+
+/// Threads that ask splits: on a cold disk each waits most of the time.
+const SEARCHERS: usize = 8;
+
+/// Asks the splits of many segments.
+fn search_all(store: &Store, ids: &[SegmentId], flows: &Predicate) -> Vec<Searched> {
+    if *flows == Predicate::All {
+        return ids.iter().map(|_| Searched::Everything).collect();
+    }
+    let share = ids.len().div_ceil(SEARCHERS).max(1);
+    std::thread::scope(|scope| {
+        let search =
+            |ids: &'_ [SegmentId]| ids.iter().map(|id| search(store, *id, flows)).collect();
+        let searchers: Vec<_> = ids
+            .chunks(share)
+            .map(|ids| scope.spawn(move || -> Vec<Searched> { search(ids) }))
+            .collect();
+        let found = searchers.into_iter().map(|it| it.join().expect("searching does not panic"));
+        found.flatten().collect()
+    })
+}
+
+fn search(store: &Store, id: SegmentId, flows: &Predicate) -> Searched {
+    let split = match store.split(id) {
+        Ok(split) => split,
+        Err(error) => return Searched::Failed(error.to_string()),
+    };
+    let found = split.candidates(flows).and_then(|found| {
+        let blocks = split.blocks(&found)?;
+        Ok((found, blocks))
+    });
+    match found {
+        Ok((found, blocks)) => Searched::Found(found, blocks),
+        Err(error) => Searched::Failed(error.to_string()),
+    }
 }
 
 /// Why a split cannot be opened.
@@ -344,10 +380,4 @@ pub(crate) enum OpenSplitError {
     /// Its content cannot be.
     #[error(transparent)]
     Content(#[from] SearchError),
-}
-
-fn search(split: &Split, flows: &Predicate) -> Result<(FlowSet, Vec<u32>), SearchError> {
-    let found = split.candidates(flows)?;
-    let blocks = split.blocks(&found)?;
-    Ok((found, blocks))
 }
