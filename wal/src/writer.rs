@@ -170,6 +170,19 @@ mod tests {
         assert_eq!(scanned.durable, Lsn(7));
     }
 
+    /// To freeze a file of a new version, run with `TAPSTONE_FREEZE=1` and commit it.
+    #[test]
+    fn a_file_of_version_1_is_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/wal-v1.log");
+        if std::env::var_os("TAPSTONE_FREEZE").is_some() {
+            std::fs::write(&path, written(groups())).unwrap();
+        }
+        let scanned = scan(&std::fs::read(&path).unwrap()).unwrap();
+        let records: Vec<Vec<u8>> = scanned.records.into_iter().map(|(_, it)| it).collect();
+        assert_eq!(records, groups().concat());
+        assert_eq!((scanned.first, scanned.end), (Lsn(5), ScanEnd::Clean));
+    }
+
     #[test]
     fn every_flipped_byte_is_noticed_and_what_came_before_is_kept() {
         let bytes = written(groups());

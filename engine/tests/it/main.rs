@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod exactness;
+mod frozen;
 mod importing;
 mod planning;
 mod querying;
