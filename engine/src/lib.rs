@@ -65,9 +65,10 @@ pub use tapstone_runtime::{StartError, TaskLost};
 #[must_use]
 pub fn doc_capture() -> Vec<u8> {
     use tapstone_packet::capture_file::PcapWriter;
-    use tapstone_packet::interface::LinkType;
+    use tapstone_packet::interface::{Interface, LinkType};
     let mut bytes = Vec::new();
-    let writer = PcapWriter::start(LinkType::RAW, 65535, &mut bytes);
+    let interface = Interface { snap_len: 65535, ..Interface::new(LinkType::RAW) };
+    let writer = PcapWriter::start(&interface, &mut bytes);
     for (second, last) in [(1, 2), (2, 3)] {
         let packet = [
             0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, last, 0, 53, 0, 53, 0,
@@ -75,7 +76,7 @@ pub fn doc_capture() -> Vec<u8> {
         ];
         let time = Timestamp::from_secs_nanos(second, 0);
         writer
-            .packet(LinkType::RAW, time, &packet, 28, &mut bytes)
+            .packet(&interface, time, &packet, 28, &mut bytes)
             .expect("the first seconds of 1970 fit a pcap file");
     }
     bytes

@@ -46,6 +46,31 @@ impl LinkType {
     pub const NFLOG: LinkType = LinkType(239);
     /// Linux cooked capture, version 2.
     pub const LINUX_SLL2: LinkType = LinkType(276);
+    /// OpenBSD packet filter log.
+    const PFLOG: LinkType = LinkType(117);
+    /// Linux USB, as usbmon gives it.
+    const USB_LINUX: LinkType = LinkType(189);
+    /// Linux USB, as usbmon gives it in mapped memory.
+    const USB_LINUX_MMAPPED: LinkType = LinkType(220);
+    /// IPsec decapsulation on BSD.
+    const ENC: LinkType = LinkType(109);
+
+    /// Whether headers of its packets are in the byte order of the host that captured them, which
+    /// readers take from the file. (libpcap: `swap_pseudo_headers` and the loopback cases of
+    /// its filter compiler; SLL for CAN frames.)
+    #[must_use]
+    pub fn is_host_ordered(self) -> bool {
+        matches!(
+            self,
+            LinkType::NULL
+                | LinkType::ENC
+                | LinkType::LINUX_SLL
+                | LinkType::PFLOG
+                | LinkType::USB_LINUX
+                | LinkType::USB_LINUX_MMAPPED
+                | LinkType::NFLOG
+        )
+    }
 }
 
 /// The byte order of the file, or the section of a file, that an interface was described in.
@@ -55,6 +80,26 @@ pub enum ByteOrder {
     Little,
     /// Most significant byte first.
     Big,
+}
+
+impl ByteOrder {
+    /// A number's bytes.
+    #[must_use]
+    pub fn u16(self, number: u16) -> [u8; 2] {
+        match self {
+            ByteOrder::Little => number.to_le_bytes(),
+            ByteOrder::Big => number.to_be_bytes(),
+        }
+    }
+
+    /// A number's bytes.
+    #[must_use]
+    pub fn u32(self, number: u32) -> [u8; 4] {
+        match self {
+            ByteOrder::Little => number.to_le_bytes(),
+            ByteOrder::Big => number.to_be_bytes(),
+        }
+    }
 }
 
 /// One capture interface as its file described it. A classic pcap file has exactly one.
@@ -82,6 +127,18 @@ pub struct InterfaceError;
 
 impl Interface {
     const FIXED_LEN: usize = 17;
+
+    /// An interface of which only the link type is known; times are in nanoseconds.
+    #[must_use]
+    pub fn new(link_type: LinkType) -> Interface {
+        Interface {
+            link_type,
+            snap_len: 0,
+            scale: TimeScale::NANOS,
+            byte_order: ByteOrder::Little,
+            options: Vec::new(),
+        }
+    }
 
     /// The description as it is stored, little-endian: link type (2 bytes), byte order (1; 0
     /// little, 1 big), time resolution (1), time offset (8), snapshot length (4), a zero byte,

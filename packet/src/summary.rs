@@ -154,18 +154,11 @@ fn flags(flags: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interface::{ByteOrder, LinkType};
-    use crate::time::TimeScale;
+    use crate::interface::LinkType;
 
     #[test]
     fn lines_read_as_tcpdump_s_do() {
-        let interface = Interface {
-            link_type: LinkType::RAW,
-            snap_len: 0,
-            scale: TimeScale::MICROS,
-            byte_order: ByteOrder::Little,
-            options: Vec::new(),
-        };
+        let interface = Interface::new(LinkType::RAW);
         let mut syn = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1];
         syn.extend([0xc0, 0, 1, 187, 0, 0, 0, 7, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0]);
         let line = summarise(&mut Decoder::new(), &interface, &syn).to_string();

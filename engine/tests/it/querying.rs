@@ -7,29 +7,19 @@ use tapstone::{QueryError, Selection, Timestamp};
 use tapstone_benches::packets::{self, Ends, flags};
 use tapstone_benches::workload::Workload;
 use tapstone_packet::capture_file::{PcapngWriter, options};
-use tapstone_packet::interface::{ByteOrder, Interface, LinkType};
+use tapstone_packet::interface::{Interface, LinkType};
 use tapstone_packet::time::TimeScale;
 
 use crate::support::{everything, import, open, raw, read};
 
-fn interface(link_type: LinkType) -> Interface {
-    Interface {
-        link_type,
-        snap_len: 0,
-        scale: TimeScale::NANOS,
-        byte_order: ByteOrder::Little,
-        options: Vec::new(),
-    }
-}
-
 /// A capture of packets at the given seconds.
 fn capture(link_type: LinkType, packets: &[(i64, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut writer = PcapngWriter::start("test", &mut out);
-    let number = writer.interface(&interface(link_type), &mut out);
+    let mut writer = PcapngWriter::new("test");
+    let interface = Interface::new(link_type);
     for (secs, data) in packets {
         let time = Timestamp::from_secs_nanos(*secs, 0);
-        writer.packet(number, time, data, data.len() as u32, &[], &mut out);
+        writer.packet(&interface, time, data, data.len() as u32, &[], &mut out);
     }
     out
 }
@@ -172,18 +162,17 @@ fn comments_directions_and_interfaces_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let mut out = Vec::new();
-    let mut writer = PcapngWriter::start("test", &mut out);
-    let mut named = interface(LinkType::ETHERNET);
+    let mut writer = PcapngWriter::new("test");
+    let mut named = Interface::new(LinkType::ETHERNET);
     options::push(&mut named.options, options::INTERFACE_NAME, b"eth7");
     named.scale = TimeScale { resolution: 12, offset_secs: -5 };
-    let number = writer.interface(&named, &mut out);
     let mut list = Vec::new();
     options::push(&mut list, options::COMMENT, "schön".as_bytes());
     options::push(&mut list, options::PACKET_FLAGS, &2u32.to_le_bytes());
     let time = Timestamp::from_attos(7_000_000);
     let data = tcp(ends(1, 1, 80));
-    writer.packet(number, time, &data, 99, &list, &mut out);
-    writer.packet(number, time, &data, 99, &[], &mut out);
+    writer.packet(&named, time, &data, 99, &list, &mut out);
+    writer.packet(&named, time, &data, 99, &[], &mut out);
     import(&store, &out, "a");
     let found: Vec<_> = store.query(&Selection::default()).unwrap().collect();
     assert_eq!(found.len(), 2);

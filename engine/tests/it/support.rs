@@ -55,15 +55,14 @@ pub(crate) fn read(bytes: &[u8]) -> Capture {
 /// The same capture with each packet's number, from 1, as its time in seconds.
 pub(crate) fn numbered(capture: &Capture) -> Vec<u8> {
     let mut out = Vec::new();
-    // A section has one byte order; libpcap takes the pseudo-headers of some link types in it.
-    let mut writer = PcapngWriter::start("test", &mut out);
-    for interface in &capture.interfaces {
-        writer.interface(&Interface { scale: TimeScale::NANOS, ..interface.clone() }, &mut out);
-    }
+    let mut writer = PcapngWriter::new("test");
     for (number, (interface, raw)) in (1..).zip(&capture.packets) {
+        let interface = &capture.interfaces[*interface as usize];
+        let interface = Interface { scale: TimeScale::NANOS, ..interface.clone() };
         let time = Timestamp::from_secs_nanos(number, 0);
-        writer.packet(*interface, time, &raw.data, raw.original_len, &raw.options, &mut out);
+        writer.packet(&interface, time, &raw.data, raw.original_len, &raw.options, &mut out);
     }
+    writer.finish(&mut out);
     out
 }
 

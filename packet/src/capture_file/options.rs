@@ -36,6 +36,7 @@ pub enum Direction {
 /// What the options belong to: the same code means different things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
+    Section,
     Packet,
     Interface,
 }
@@ -98,6 +99,26 @@ pub(super) fn normalise(raw: &[u8], order: ByteOrder, holder: Holder) -> Vec<u8>
         }
     }
     list
+}
+
+/// Appends a list and its end marker to a block of a section in this byte order.
+pub(super) fn write<'l>(
+    list: impl Iterator<Item = (u16, &'l [u8])>,
+    order: ByteOrder,
+    holder: Holder,
+    out: &mut Vec<u8>,
+) {
+    for (code, value) in list {
+        let start = out.len();
+        push(out, code, value);
+        if order == ByteOrder::Big {
+            out[start..start + 2].reverse();
+            out[start + 2..start + 4].reverse();
+            let width = number_width(code, holder).filter(|width| value.len() >= *width);
+            out[start + 4..][..width.unwrap_or(0)].reverse();
+        }
+    }
+    out.extend_from_slice(&[0; 4]);
 }
 
 /// Bytes at the front of an option's value that are one number.

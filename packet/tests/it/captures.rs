@@ -107,20 +107,26 @@ fn every_capture_is_read_as_tcpdump_reads_it() {
 
 fn write_and_read_back(name: &str, capture: &Capture) {
     let mut out = Vec::new();
-    let mut writer = PcapngWriter::start("test", &mut out);
-    for interface in &capture.interfaces {
-        writer.interface(interface, &mut out);
-        let again = Interface::decode(&interface.encode());
-        assert_eq!(again.as_ref(), Ok(interface), "{name}");
-    }
+    let mut writer = PcapngWriter::new("test");
     for packet in &capture.packets {
         let options = packet.options.as_deref().unwrap_or(&[]);
-        let (interface, time, data) = (packet.interface, packet.time, &packet.data);
-        writer.packet(interface, time, data, packet.original_len, options, &mut out);
+        let interface = &capture.interfaces[packet.interface as usize];
+        assert_eq!(Interface::decode(&interface.encode()).as_ref(), Ok(interface), "{name}");
+        writer.packet(interface, packet.time, &packet.data, packet.original_len, options, &mut out);
     }
+    writer.finish(&mut out);
     let again = read(&out, 4096);
     assert_eq!(again.error, None, "{name}");
-    assert_eq!(again.packets, capture.packets, "{name}");
+    assert_eq!(again.packets.len(), capture.packets.len(), "{name}");
+    for (again_packet, packet) in again.packets.iter().zip(&capture.packets) {
+        let found = &again.interfaces[again_packet.interface as usize];
+        let interface = &capture.interfaces[packet.interface as usize];
+        let order = found.byte_order;
+        assert!(order == interface.byte_order || !interface.link_type.is_host_ordered(), "{name}");
+        assert_eq!(found, &Interface { byte_order: order, ..interface.clone() }, "{name}");
+        let packet = Read { interface: again_packet.interface, ..packet.clone() };
+        assert_eq!(again_packet, &packet, "{name}");
+    }
 }
 
 #[test]
