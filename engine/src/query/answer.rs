@@ -146,11 +146,14 @@ impl Store {
     ///
     /// As [`query`](Self::query).
     pub fn count(&self, selection: &Selection) -> Result<Answer, QueryError> {
+        if selection.limit.is_some() {
+            // Which packets a limit leaves is known when they have been put in order.
+            let mut packets = self.query(selection)?;
+            packets.by_ref().for_each(drop);
+            return Ok(packets.state.answer);
+        }
         let mut state = State::new(self, selection, Want::Count)?;
         futures_lite::future::block_on(std::future::poll_fn(|cx| state.poll_count(cx)));
-        if let Some(limit) = selection.limit {
-            state.answer.packets = state.answer.packets.min(limit);
-        }
         Ok(state.answer)
     }
 }
@@ -244,7 +247,10 @@ impl State {
         loop {
             self.start_reading();
             match self.poll_reading(cx) {
-                Poll::Ready(Some(outcome)) => self.answer.packets += outcome.count,
+                Poll::Ready(Some(outcome)) => {
+                    self.answer.packets += outcome.count;
+                    self.answer.bytes += outcome.bytes;
+                }
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }

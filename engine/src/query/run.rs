@@ -28,6 +28,8 @@ pub(crate) enum Want {
 pub(crate) struct Outcome {
     pub(crate) found: Found,
     pub(crate) count: u64,
+    /// Captured bytes of the packets counted.
+    pub(crate) bytes: u64,
     /// Blocks that could not be read, and why.
     pub(crate) damaged: Vec<(BlockPlace, String)>,
 }
@@ -52,6 +54,7 @@ pub(crate) async fn run(job: Job, want: Want, mut arena: Vec<u8>) -> Outcome {
                 hits: Vec::new(),
             },
             count: 0,
+            bytes: 0,
             damaged: Vec::new(),
         },
     };
@@ -104,7 +107,7 @@ impl Judge<'_> {
                 let looked = match &read {
                     Ok(bytes) => {
                         let at = (place.offset - piece.bytes.start) as usize;
-                        self.look_at(*number, &bytes[at..at + place.length as usize])
+                        self.judge(*number, &bytes[at..at + place.length as usize])
                             .map_err(|error| error.to_string())
                     }
                     Err(error) => Err(error.to_string()),
@@ -117,7 +120,18 @@ impl Judge<'_> {
         }
     }
 
-    /// Opens a block and judges its packets.
+    /// Judges a block's packets; all of them, or none where it cannot be read to its end.
+    fn judge(&mut self, number: u32, stored: &[u8]) -> Result<(), BlockError> {
+        let (count, bytes, hits) =
+            (self.outcome.count, self.outcome.bytes, self.outcome.found.hits.len());
+        let judged = self.look_at(number, stored);
+        if judged.is_err() {
+            (self.outcome.count, self.outcome.bytes) = (count, bytes);
+            self.outcome.found.hits.truncate(hits);
+        }
+        judged
+    }
+
     fn look_at(&mut self, number: u32, stored: &[u8]) -> Result<(), BlockError> {
         let opened = &self.target.segment.opened;
         let (scratch, plain) = (&mut self.scratch, &mut self.plain);
@@ -126,7 +140,6 @@ impl Judge<'_> {
             .ok_or(BlockError::Content("its directory makes no sense"))?;
         let whole = header.times().0 >= self.range.0 && header.times().1 < self.range.1;
         let found = &mut self.outcome.found;
-        let first_hit = found.hits.len();
         let mut annotations = directory.annotations().peekable();
         let (mut index, mut start) = (0, 0);
         for (flow, packets) in directory.runs() {
@@ -157,6 +170,7 @@ impl Judge<'_> {
                     continue;
                 }
                 self.outcome.count += 1;
+                self.outcome.bytes += u64::from(captured);
                 if self.want == Want::Count {
                     continue;
                 }
@@ -181,7 +195,6 @@ impl Judge<'_> {
             index += packets;
         }
         if index != directory.len() {
-            found.hits.truncate(first_hit);
             return Err(BlockError::Content("its directory makes no sense"));
         }
         Ok(())

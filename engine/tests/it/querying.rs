@@ -72,10 +72,13 @@ fn ranges_are_half_open_and_limits_take_the_earliest() {
     import(&store, &capture(LinkType::ETHERNET, &packets), "a");
     let at = |secs| Some(Timestamp::from_secs_nanos(secs, 0));
     let check = |selection: Selection, expected: &[i64]| {
-        let packets = store.query(&selection).unwrap();
-        let secs: Vec<i64> = packets.map(|packet| packet.time().secs_nanos().0 as i64).collect();
-        assert_eq!(secs, expected, "{selection:?}");
-        assert_eq!(store.count(&selection).unwrap().packets, expected.len() as u64);
+        let mut packets = store.query(&selection).unwrap();
+        let seconds = packets.by_ref().map(|packet| packet.time().secs_nanos().0 as i64);
+        assert_eq!(seconds.collect::<Vec<_>>(), expected, "{selection:?}");
+        let (counted, given) = (store.count(&selection).unwrap(), packets.answer());
+        let packets = expected.len() as u64;
+        assert_eq!((given.packets, given.bytes), (packets, packets * 54));
+        assert_eq!((counted.packets, counted.bytes), (packets, packets * 54));
     };
     let all = Selection::default;
     check(Selection { since: at(3), until: at(6), ..all() }, &[3, 4, 5]);
