@@ -42,7 +42,7 @@ pub use info::{Flow, Info};
 pub use keys::KeyError;
 pub use query::{
     Answer, Completeness, FlowId, InstantError, Missing, Packet, PacketStream, Packets, QueryError,
-    Refused, Selection, parse_instant,
+    Refused, Selection, format_instant, parse_instant,
 };
 pub use recovery::RecoverError;
 pub use segment::block::BlockError;

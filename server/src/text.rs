@@ -4,7 +4,6 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use tapstone::Timestamp;
 use tapstone_packet::capture_file::options;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::names;
@@ -18,18 +17,6 @@ pub(crate) fn say(text: &impl Display) {
 /// Tells a person what went wrong.
 pub(crate) fn complain(text: &impl Display) {
     say(&format_args!("tapstone: {text}"));
-}
-
-/// An instant as RFC 3339 in UTC with nanoseconds; seconds since the epoch where the calendar of
-/// RFC 3339 ends.
-pub(crate) fn time(time: Timestamp) -> String {
-    let (secs, nanos) = time.secs_nanos();
-    let known =
-        i64::try_from(secs).ok().and_then(|secs| jiff::Timestamp::new(secs, nanos as i32).ok());
-    match known {
-        Some(known) => format!("{known:.9}"),
-        None => time.to_string(),
-    }
 }
 
 /// A number of bytes.

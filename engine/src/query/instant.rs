@@ -1,4 +1,4 @@
-//! Instants as people type them.
+//! Instants as people type and read them.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -55,6 +55,19 @@ pub fn parse_instant(text: &str, now: Timestamp) -> Result<Timestamp, InstantErr
     Ok(from_jiff(zoned.timestamp()))
 }
 
+/// An instant as RFC 3339 in UTC with nanoseconds; seconds since the epoch where the calendar of
+/// RFC 3339 ends. [`parse_instant`] reads both.
+#[must_use]
+pub fn format_instant(time: Timestamp) -> String {
+    let (secs, nanos) = time.secs_nanos();
+    let known =
+        i64::try_from(secs).ok().and_then(|secs| jiff::Timestamp::new(secs, nanos as i32).ok());
+    match known {
+        Some(known) => format!("{known:.9}"),
+        None => time.to_string(),
+    }
+}
+
 /// An amount before `now`, in jiff's friendly form (`2h 30m ago`); days are 24 hours, months and
 /// years follow the calendar in UTC.
 fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
@@ -109,6 +122,15 @@ mod tests {
         check("1764039000.25", Some((1_764_039_000, 250_000_000)));
         check("@17", Some((17, 0)));
         check("-1.5", Some((-2, 500_000_000)));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for attos in [0, -1_500_000_000_000_000_000, i128::from(u64::MAX) * ATTOS_PER_SEC] {
+            let time = Timestamp::from_attos(attos);
+            assert_eq!(parse_instant(&format_instant(time), Timestamp::EPOCH), Ok(time));
+        }
+        assert_eq!(format_instant(Timestamp::EPOCH), "1970-01-01T00:00:00.000000000Z");
     }
 
     #[test]

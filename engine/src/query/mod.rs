@@ -9,7 +9,7 @@ mod run;
 
 pub use answer::{Answer, Completeness, Missing, PacketStream, Packets, Refused};
 pub use found::{FlowId, Packet};
-pub use instant::{InstantError, parse_instant};
+pub use instant::{InstantError, format_instant, parse_instant};
 pub use plan::QueryError;
 
 use tapstone_packet::time::Timestamp;

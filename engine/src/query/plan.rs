@@ -14,6 +14,7 @@ use tapstone_packet::time::Timestamp;
 use super::Selection;
 use super::answer::{Missing, Refused};
 use super::found::Position;
+use super::instant::format_instant;
 use crate::catalog::CatalogError;
 use crate::id::SegmentId;
 use crate::segment::block;
@@ -30,7 +31,10 @@ pub enum QueryError {
     #[error(transparent)]
     Metadata(#[from] MetadataError),
     /// The time range ends before it begins.
-    #[error("the time range ends ({until}) before it begins ({since}); swap --since and --until")]
+    #[error(
+        "the time range ends ({}) before it begins ({}); exchange since and until",
+        format_instant(*until), format_instant(*since)
+    )]
     TimeRange {
         /// Where it begins.
         since: Timestamp,

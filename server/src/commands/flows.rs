@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tapstone::Flow;
+use tapstone::{Flow, format_instant};
 use tapstone_packet::flow::{Endpoint, KeyPart};
 use tapstone_packet::names;
 use tapstone_packet::summary::protocol_name;
@@ -87,7 +87,7 @@ fn as_row(flow: &Flow) -> [String; 8] {
     let mut shown: Vec<String> = row.names.iter().map(|name| names::display(&name.name)).collect();
     shown.dedup();
     [
-        text::time(row.first),
+        format_instant(row.first),
         text::duration(Duration::from_nanos(row.duration_nanos())),
         protocol,
         end_text(from),
@@ -107,8 +107,8 @@ fn as_json(flow: &Flow) -> serde_json::Value {
     };
     json!({
         "flow": flow.id.to_string(),
-        "first": text::time(row.first),
-        "last": text::time(row.last),
+        "first": format_instant(row.first),
+        "last": format_instant(row.last),
         "src": from.map(|end| end.address.to_string()),
         "src_port": from.and_then(|end| end.port),
         "dst": to.map(|end| end.address.to_string()),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use tapstone::{ImportError, ImportOptions, ImportReport, OpenOptions, Store};
+use tapstone::{ImportError, ImportOptions, ImportReport, OpenOptions, Store, format_instant};
 
 use crate::cli::Import;
 use crate::exit::{COMPLETE, Failure, INCOMPLETE, stdout};
@@ -122,7 +122,7 @@ fn tell(path: &Path, result: &Result<ImportReport, Trouble>, took: std::time::Du
         text::complain(&format_args!(
             "{path}: already in this store (as {source}, {}, {} packets); nothing was added; use \
              --again to store it a second time",
-            text::time(when),
+            format_instant(when),
             known.map_or(0, |known| known.packets)
         ));
     } else {

@@ -7,7 +7,9 @@ mod report;
 
 use std::path::Path;
 
-use tapstone::{Completeness, OpenOptions, Selection, Store, Timestamp, parse_instant};
+use tapstone::{
+    Completeness, OpenOptions, Selection, Store, Timestamp, format_instant, parse_instant,
+};
 
 use crate::cli::{Command, Selectors};
 use crate::exit::{COMPLETE, Failure, INCOMPLETE};
@@ -56,8 +58,8 @@ fn tell_completeness(completeness: &Completeness) -> u8 {
     for missing in &completeness.missing {
         text::complain(&format_args!(
             "missing: {} to {}, up to {} packets: {}",
-            text::time(missing.first),
-            text::time(missing.last),
+            format_instant(missing.first),
+            format_instant(missing.last),
             missing.packets,
             missing.reason
         ));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use tapstone::{DirectWriter, Packet, Packets};
+use tapstone::{DirectWriter, Packet, Packets, format_instant};
 use tapstone_packet::decode::Decoder;
 use tapstone_packet::summary::{Summary, summarise};
 
@@ -64,7 +64,7 @@ fn lines(packets: &mut Packets) -> Result<(), Failure> {
     let mut decoder = Decoder::new();
     for packet in packets {
         let summary = look(&mut decoder, &packet);
-        writeln!(out, "{} {summary}", text::time(packet.time())).map_err(stdout)?;
+        writeln!(out, "{} {summary}", format_instant(packet.time())).map_err(stdout)?;
     }
     out.flush().map_err(stdout)
 }
@@ -76,7 +76,7 @@ fn json_lines(packets: &mut Packets) -> Result<(), Failure> {
         let summary = look(&mut decoder, &packet);
         let interface = packet.interface();
         let line = json!({
-            "time": text::time(packet.time()),
+            "time": format_instant(packet.time()),
             "src": summary.source.map(|end| end.address.to_string()),
             "src_port": summary.source.and_then(|end| end.port),
             "dst": summary.destination.map(|end| end.address.to_string()),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tapstone::{Info, OpenOptions, Store};
+use tapstone::{Info, OpenOptions, Store, format_instant};
 
 use super::open;
 use crate::cli::Report;
@@ -48,8 +48,8 @@ fn info_json(info: &Info) -> Value {
         "index_bytes": info.index_bytes,
         "flows": info.flows,
         "segments": info.segments,
-        "first": info.first.map(text::time),
-        "last": info.last.map(text::time),
+        "first": info.first.map(format_instant),
+        "last": info.last.map(format_instant),
         "interfaces": interfaces,
         "damage": info.damage,
     })
@@ -58,7 +58,7 @@ fn info_json(info: &Info) -> Value {
 fn print_info(info: &Info) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let ratio = |bytes: u64| 100.0 * bytes as f64 / (info.packet_bytes.max(1)) as f64;
-    let time = |time: Option<_>| time.map_or("-".to_owned(), text::time);
+    let time = |time: Option<_>| time.map_or("-".to_owned(), format_instant);
     let mut row = |name: &str, value: String| writeln!(out, "{name:<12} {value}").map_err(stdout);
     row("store", info.store.to_string())?;
     row("state", state(info).to_owned())?;
