@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tapstone::{QueryError, Selection};
+use tapstone::{ImportOptions, QueryError, Selection};
 use tapstone_testkit::oracle::{Answer, Oracle, hash_of_numbers};
 use tapstone_testkit::shared_captures;
 
@@ -102,4 +102,28 @@ fn every_packet_comes_back_as_it_was() {
     let report = store.check();
     assert_eq!(report.damage, []);
     assert_eq!(report.packets, expected.len() as u64);
+}
+
+#[test]
+fn of_every_damaged_capture_what_came_before_the_damage_is_stored() {
+    let test = "of_every_damaged_capture_what_came_before_the_damage_is_stored";
+    let Some(folder) = shared_captures(test) else { return };
+    let oracle = Oracle::load(&folder);
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut stored = 0;
+    for name in captures(&folder.join("broken")) {
+        let bytes = fs::read(folder.join("broken").join(&name)).unwrap();
+        // Some of them begin alike, and would be gone on with.
+        let options = ImportOptions { name: &name, again: true, progress: None };
+        let report = store.import(&bytes[..], options).unwrap();
+        let (exit, packets, says) = &oracle.broken[&name];
+        assert_eq!(report.packets, *packets, "{name}: tcpdump says {says}");
+        assert_eq!(report.damage.is_some(), *exit != 0, "{name}: tcpdump says {says}");
+        stored += report.packets;
+        assert_eq!(store.count(&Selection::default()).unwrap().packets, stored, "{name}");
+    }
+    assert!(stored > 50, "{stored}");
+    let report = store.check();
+    assert_eq!((report.damage, report.packets), (vec![], stored));
 }
