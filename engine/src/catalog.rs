@@ -3,6 +3,8 @@
 //! (docs/format/catalog.md).
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
@@ -28,6 +30,14 @@ pub enum CatalogError {
         path: PathBuf,
         /// What redb says.
         source: Box<redb::Error>,
+    },
+    /// Its bytes changed on the disk.
+    #[error(
+        "catalog {} is damaged; all of it can be made again, run: tapstone rebuild", path.display()
+    )]
+    Damaged {
+        /// The catalog file.
+        path: PathBuf,
     },
     /// It was written by a newer program.
     #[error("catalog {} has version {version}, this program knows version {VERSION}; use a newer Tapstone", path.display())]
@@ -98,11 +108,7 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// Opens the catalog, making an empty one where there is none.
     pub(crate) fn open(path: &Path) -> Result<Catalog, CatalogError> {
-        let fail = |source: redb::Error| CatalogError::Database {
-            path: path.to_owned(),
-            source: Box::new(source),
-        };
-        let database = Database::create(path).map_err(|error| fail(error.into()))?;
+        let database = open_database(path)?;
         let catalog = Catalog { path: path.to_owned(), database };
         if let Some(version) = catalog.version()? {
             if version > VERSION {
@@ -238,6 +244,23 @@ impl Catalog {
             source,
         })
     }
+}
+
+/// Opens the database and verifies every checksum in it (0.2 s at ten thousand segments): redb
+/// trusts what it reads later on, and panics over pages that changed on the disk. It may even while
+/// it opens or checks them; such a database is left alone, since closing it would trip over them
+/// again.
+fn open_database(path: &Path) -> Result<Database, CatalogError> {
+    let damaged = || CatalogError::Damaged { path: path.to_owned() };
+    let fail = |source: redb::Error| match source {
+        redb::Error::Corrupted(_) => damaged(),
+        source => CatalogError::Database { path: path.to_owned(), source: Box::new(source) },
+    };
+    let opened = catch_unwind(|| {
+        let mut database = ManuallyDrop::new(Database::create(path)?);
+        database.check_integrity().map(|_| ManuallyDrop::into_inner(database))
+    });
+    opened.map_err(|_| damaged())?.map_err(|error| fail(error.into()))
 }
 
 fn to_json(row: &impl Serialize) -> Vec<u8> {

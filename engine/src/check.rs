@@ -11,6 +11,7 @@ use crate::id::SegmentId;
 use crate::segment::block;
 use crate::segment::directory::Directory;
 use crate::segment::reader::{self, Segment};
+use crate::segment::scan::check_unit_end;
 use crate::segment::split_file;
 use crate::segment::writer::totals;
 use crate::store::Store;
@@ -114,9 +115,11 @@ impl Store {
             Err(error) => return report.add(path, None, error),
         };
         report.segments += 1;
-        let said = segment.totals.clone();
+        for (offset, what) in &segment.damage {
+            report.add(path.clone(), Some(*offset), what);
+        }
         let counted = totals(&segment.map, row.flows);
-        let same = said.is_some_and(|said| {
+        let same = segment.totals.as_ref().is_none_or(|said| {
             (said.packets, said.packet_bytes, said.blocks, said.flows)
                 == (counted.packets, counted.packet_bytes, counted.blocks, counted.flows)
         });
@@ -164,6 +167,12 @@ impl Store {
                     }
                     Err(error) => report.add(segment.path.clone(), at, error),
                 }
+            }
+            let at = Some(unit.offset + unit.blocks_length());
+            match check_unit_end(&file, &segment.opened, unit) {
+                Ok(None) => {}
+                Ok(Some(what)) => report.add(segment.path.clone(), at, what),
+                Err(error) => report.add(segment.path.clone(), at, error),
             }
         }
     }

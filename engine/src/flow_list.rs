@@ -72,8 +72,10 @@ impl Store {
             match found {
                 Ok(rows) => {
                     let rows: Vec<FlowRow> = rows;
-                    let in_range =
-                        |row: &FlowRow| row.first < plan.range.1 && row.last >= plan.range.0;
+                    // All packets of a flow may have been in a block that is damaged.
+                    let in_range = |row: &FlowRow| {
+                        row.packets > 0 && row.first < plan.range.1 && row.last >= plan.range.0
+                    };
                     flows.flows.extend(
                         rows.into_iter()
                             .filter(in_range)

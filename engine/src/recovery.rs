@@ -14,6 +14,7 @@ use tapstone_runtime::file::FileError;
 
 use crate::builder::{Builder, SealError};
 use crate::catalog::CatalogError;
+use crate::query::Missing;
 use crate::replay::ReplayError;
 use crate::segment::reader::{OpenSegmentError, Segment};
 
@@ -44,8 +45,19 @@ pub(crate) struct Recovered {
     pub(crate) next_sequence: u32,
     /// Segments that could not be finished, and what verifies of them.
     pub(crate) unfinished: Vec<Arc<Segment>>,
+    /// Acknowledged packets that are not in their place.
+    pub(crate) lost: Vec<Missing>,
     /// What is wrong and cannot be put right.
     pub(crate) damage: Vec<String>,
+}
+
+impl Recovered {
+    fn tell(&mut self, damage: impl IntoIterator<Item = String>) {
+        for text in damage {
+            tracing::error!("{text}");
+            self.damage.push(text);
+        }
+    }
 }
 
 /// Puts a store in order.

@@ -9,7 +9,7 @@ use tapstone_runtime::file::FileError;
 
 use crate::flows::table::FlowTable;
 use crate::flows::tracker::Tracker;
-use crate::segment::block::{self, BlockError};
+use crate::segment::block;
 use crate::segment::description::Unit;
 use crate::segment::directory::Directory;
 use crate::segment::reader::Segment;
@@ -17,12 +17,9 @@ use crate::segment::reader::Segment;
 /// Why a segment's flows cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The file cannot be read.
+    /// The file cannot be opened.
     #[error("segment: {0}")]
     File(#[from] FileError),
-    /// The flows come out otherwise than when the segment was written.
-    #[error("segment {0}: its flows were numbered by another version of the decoder")]
-    Numbering(String),
 }
 
 /// What following a segment gave.
@@ -30,8 +27,8 @@ pub enum ReplayError {
 pub(crate) struct Replayed {
     pub(crate) table: FlowTable,
     pub(crate) answers: Vec<Answer>,
-    /// Blocks that could not be read; their packets are in no row.
-    pub(crate) damaged: Vec<(u64, BlockError)>,
+    /// Where blocks could not be read, and why; their packets are in no row.
+    pub(crate) damaged: Vec<(u64, String)>,
 }
 
 /// A packet of a unit, where it lies in the unit's plaintexts.
@@ -51,7 +48,7 @@ pub(crate) fn replay(segment: &Segment) -> Result<Replayed, ReplayError> {
     let mut tracker = Tracker::default();
     let mut damaged = Vec::new();
     for unit in &segment.map.units {
-        let (bytes, mut places) = read_unit(&file, segment, unit, &mut damaged)?;
+        let (bytes, mut places) = read_unit(&file, segment, unit, &mut damaged);
         sort_by_arrival(&mut places);
         tracker.table.begin_unit();
         let mut runs = BTreeSet::new();
@@ -60,11 +57,10 @@ pub(crate) fn replay(segment: &Segment) -> Result<Replayed, ReplayError> {
                 continue;
             };
             let data = &bytes[place.start..place.start + place.length];
+            // The blocks say which flow each packet belongs to. What the decoder makes of it may
+            // differ, where a damaged block held the packets before or another version wrote this.
+            tracker.table.expect(place.flow, place.time);
             let found = tracker.packet(interface, data);
-            // A damaged block before may have held a flow's first packet.
-            if found.flow != place.flow && damaged.is_empty() {
-                return Err(ReplayError::Numbering(segment.path.display().to_string()));
-            }
             let times = (place.time, place.time);
             tracker.table.count(found.flow, times, 1, place.length as u64);
             runs.insert((place.block, found.flow));
@@ -81,24 +77,27 @@ fn read_unit(
     file: &ReadFile,
     segment: &Segment,
     unit: &Unit,
-    damaged: &mut Vec<(u64, BlockError)>,
-) -> Result<(Vec<u8>, Vec<Place>), FileError> {
+    damaged: &mut Vec<(u64, String)>,
+) -> (Vec<u8>, Vec<Place>) {
     let (mut all, mut places) = (Vec::new(), Vec::new());
     let (mut scratch, mut plain) = (Vec::new(), Vec::new());
     let (owner, key) = (segment.opened.owner, &segment.opened.key);
     for (place, number) in unit.blocks.iter().zip(unit.first_block..) {
-        let stored = file.read_at(place.offset, place.length as usize)?;
-        let opened = block::open(owner, key, number, &stored, &mut scratch, &mut plain);
+        let read = file.read_at(place.offset, place.length as usize);
+        let opened = read.map_err(|error| error.to_string()).and_then(|stored| {
+            let opened = block::open(owner, key, number, &stored, &mut scratch, &mut plain);
+            opened.map_err(|error| error.to_string())
+        });
         let parsed = opened.and_then(|header| {
             Directory::parse(&plain, header.times().0)
-                .ok_or(BlockError::Content("its directory makes no sense"))
+                .ok_or_else(|| "its directory makes no sense".to_owned())
         });
         match parsed {
             Ok(directory) => add_places(&directory, number, &mut all, &mut places),
             Err(error) => damaged.push((place.offset, error)),
         }
     }
-    Ok((all, places))
+    (all, places)
 }
 
 fn add_places(directory: &Directory<'_>, block: u32, all: &mut Vec<u8>, places: &mut Vec<Place>) {

@@ -223,7 +223,8 @@ impl Shard {
         let first = Lsn(u64::from(sequence) << 32 | 1);
         let mut wal =
             Wal::create(&context.layout.wal(), context.store.0, self.number, first).await?;
-        wal.append(Record::Begun(writer.owner.segment).encode());
+        let header = Box::new(*writer.header());
+        wal.append(Record::Begun(writer.owner.segment, header).encode());
         wal.commit().await?;
         Ok(Open { writer, wal, uncommitted: Vec::new(), durable_units: 0 })
     }
@@ -294,9 +295,8 @@ impl Shard {
             source: &batch.source,
             checkpoint: batch.checkpoint,
         };
-        let segment = open.writer.owner.segment;
-        let unit = open.writer.write_unit(unit, |flow, block| table.add_block(flow, block)).await?;
-        let stored = StoredUnit::new(segment, unit);
+        let add_run = |flow, block| table.add_block(flow, block);
+        let stored = open.writer.write_unit(unit, add_run).await?;
         open.uncommitted.push(stored);
         Ok(())
     }

@@ -23,6 +23,7 @@ use crate::id::{SegmentId, StoreId};
 use crate::keys::{KeyError, KeyRing, random_bytes};
 use crate::layout::Layout;
 use crate::name_cache::NameCache;
+use crate::query::Missing;
 use crate::query::plan::{OpenSplitError, dialect_of};
 use crate::recovery::{self, RecoverError};
 use crate::segment::reader::{self, OpenSegmentError, Segment};
@@ -106,6 +107,7 @@ pub(crate) struct Inner {
     splits: Mutex<BTreeMap<SegmentId, Arc<Split>>>,
     /// Segments that a crash left and that could not be finished: no space, a bad disk.
     unfinished: Vec<Arc<Segment>>,
+    lost: Vec<Missing>,
     /// What recovery found wrong.
     damage: Vec<String>,
     builder: Mutex<Option<JoinHandle<()>>>,
@@ -192,6 +194,7 @@ impl Store {
                 segments: Mutex::default(),
                 splits: Mutex::default(),
                 unfinished: recovered.unfinished,
+                lost: recovered.lost,
                 damage: recovered.damage,
                 builder: Mutex::new(Some(thread)),
                 _lock: lock,
@@ -263,6 +266,11 @@ impl Store {
         };
         let answers: Vec<_> = self.inner.commands.iter().map(ask).collect();
         answers.into_iter().filter_map(|answer| answer.recv_blocking().ok().flatten()).collect()
+    }
+
+    /// Acknowledged packets that opening the store did not find in their place.
+    pub(crate) fn lost(&self) -> &[Missing] {
+        &self.inner.lost
     }
 
     pub(crate) fn unfinished(&self) -> Vec<Arc<Segment>> {

@@ -1,6 +1,6 @@
 //! The flow table of an open segment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
@@ -30,6 +30,10 @@ pub(crate) struct FlowTable {
     unit: u32,
     /// The flows of the current unit, in order of appearance.
     of_unit: Vec<u32>,
+    /// The number that the next packet's flow has, where that is known.
+    expected: Option<u32>,
+    /// Numbers that were passed over and have no flow yet.
+    vacant: HashSet<u32>,
 }
 
 /// What is needed for every packet, in one cache line.
@@ -135,9 +139,60 @@ impl FlowTable {
                 slot.path = path;
                 self.add_path(found.flow, path);
             }
-            return found;
+            return match self.expected {
+                Some(flow) if flow != found.flow => self.put_under(flow, key, path, from_first_end),
+                _ => found,
+            };
         }
-        self.insert(hash, key, inline, key_len, path, from_first_end)
+        match self.expected {
+            Some(flow) if flow as usize != self.flows.len() => {
+                let found = self.put_under(flow, key, path, from_first_end);
+                if found.is_new {
+                    self.add_slot(hash, inline, key_len, path, found);
+                }
+                found
+            }
+            _ => self.insert(hash, key, inline, key_len, path, from_first_end),
+        }
+    }
+
+    /// Says which flow the next packet belongs to: numbers that were given out before come from
+    /// what is stored, whatever the packets decode to now. Numbers below it that no packet had
+    /// stay vacant, without packets, at its time; a flow whose packets disagree about its key
+    /// becomes opaque.
+    pub(crate) fn expect(&mut self, flow: u32, time: Timestamp) {
+        self.expected = Some(flow);
+        while self.flows.len() < flow as usize {
+            self.vacant.insert(self.flows.len() as u32);
+            let key_at = self.keys.len() as u32;
+            let key = FlowKey::opaque().as_bytes();
+            self.keys.extend_from_slice(key);
+            let vacant = Flow::new((key_at, key.len()), 0, true);
+            self.flows.push(Flow { first: time, last: time, ..vacant });
+        }
+    }
+
+    /// Puts a packet under a number that is there, or is the next.
+    fn put_under(&mut self, flow: u32, key: &[u8], path: u32, first_end_started: bool) -> Found {
+        let key_at = (self.keys.len() as u32, key.len());
+        let is_new = flow as usize == self.flows.len();
+        if is_new {
+            self.flows.push(Flow::new(key_at, path, first_end_started));
+            self.keys.extend_from_slice(key);
+        } else if self.vacant.remove(&flow) {
+            self.flows[flow as usize] = Flow::new(key_at, path, first_end_started);
+            self.keys.extend_from_slice(key);
+        } else {
+            if self.flows[flow as usize].key(&self.keys) != key {
+                let opaque = FlowKey::opaque().as_bytes();
+                self.flows[flow as usize].key_at = self.keys.len() as u32;
+                self.flows[flow as usize].key_len = opaque.len() as u16;
+                self.keys.extend_from_slice(opaque);
+            }
+            self.add_path(flow, path);
+            return Found { flow, local: 0, is_new: false, silent: false };
+        }
+        Found { flow, local: 0, is_new: true, silent: false }
     }
 
     fn insert(
@@ -150,24 +205,27 @@ impl FlowTable {
         first_end_started: bool,
     ) -> Found {
         let (flow, local) = (self.flows.len() as u32, self.of_unit.len() as u32);
-        self.flows.push(Flow {
-            key_at: self.keys.len() as u32,
-            key_len: key.len() as u16,
-            first_end_started,
-            path,
-            first: Timestamp::MAX,
-            last: Timestamp::MIN,
-            packets: 0,
-            bytes: 0,
-        });
+        self.flows.push(Flow::new((self.keys.len() as u32, key.len()), path, first_end_started));
         self.keys.extend_from_slice(key);
         self.of_unit.push(flow);
-        let unit = self.unit;
-        let slot = Slot { key: inline, key_len, silent: false, flow, path, unit, local };
+        let found = Found { flow, local, is_new: true, silent: false };
+        self.add_slot(hash, inline, key_len, path, found);
+        found
+    }
+
+    fn add_slot(
+        &mut self,
+        hash: u64,
+        key: [u8; INLINE_KEY_LEN],
+        key_len: u8,
+        path: u32,
+        found: Found,
+    ) {
+        let Found { flow, local, silent, .. } = found;
+        let slot = Slot { key, key_len, silent, flow, path, unit: self.unit, local };
         let (hasher, flows, keys) = (&self.hasher, &self.flows, &self.keys);
         let rehash = |slot: &Slot| hasher.hash_one(flows[slot.flow as usize].key(keys));
         self.slots.insert_unique(hash, slot, rehash);
-        Found { flow, local, is_new: true, silent: false }
     }
 
     /// The flow of a key, when there is one.
@@ -308,6 +366,19 @@ impl FlowTable {
 }
 
 impl Flow {
+    fn new((key_at, key_len): (u32, usize), path: u32, first_end_started: bool) -> Flow {
+        Flow {
+            key_at,
+            key_len: key_len as u16,
+            first_end_started,
+            path,
+            first: Timestamp::MAX,
+            last: Timestamp::MIN,
+            packets: 0,
+            bytes: 0,
+        }
+    }
+
     fn key<'k>(&self, keys: &'k [u8]) -> &'k [u8] {
         &keys[self.key_at as usize..][..usize::from(self.key_len)]
     }
@@ -340,5 +411,34 @@ mod tests {
         }
         table.silence(7);
         assert!(table.look_up(FlowKey::from_bytes(&keys[7]), path, true).silent);
+    }
+
+    #[test]
+    fn numbers_that_were_given_out_before_are_kept() {
+        let mut table = FlowTable::default();
+        let path = Path::from_bytes(&[1, 0, 1]);
+        let keys: Vec<[u8; 3]> = (0..4).map(|flow| [2, 0, flow]).collect();
+        let key = |flow: usize| FlowKey::from_bytes(&keys[flow]);
+        table.begin_unit();
+        let mut packet = |number: u32, key: &FlowKey| {
+            table.expect(number, Timestamp::EPOCH);
+            let found = table.look_up(key, path, true);
+            assert_eq!(found.flow, number);
+            found.is_new
+        };
+        // What came before it is in a damaged block.
+        assert!(packet(2, key(2)));
+        assert!(packet(3, key(3)));
+        assert!(!packet(2, key(2)));
+        // Flow 0 has a packet later on, flow 1 none.
+        assert!(packet(0, key(0)));
+        assert!(!packet(0, key(0)));
+        // Another version took these two for one.
+        assert!(!packet(3, key(2)));
+        assert_eq!(table.key(0), key(0));
+        assert!(table.key(1).is_opaque());
+        assert_eq!(table.key(2), key(2));
+        assert!(table.key(3).is_opaque());
+        assert_eq!(table.len(), 4);
     }
 }

@@ -11,6 +11,7 @@ use tapstone_packet::time::Timestamp;
 use tapstone_runtime::{Task, TaskClass};
 
 use super::found::{Packet, Position};
+use super::instant::format_instant;
 use super::merge::Merge;
 use super::plan::{Job, Plan, Question};
 use super::run::{self, Outcome, Want};
@@ -61,6 +62,14 @@ pub struct Refused {
     pub link_type: LinkType,
     /// What libpcap says.
     pub reason: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missing { segment, first, last, packets, reason } = self;
+        let (first, last) = (format_instant(*first), format_instant(*last));
+        write!(f, "segment {segment}, up to {packets} packets between {first} and {last}: {reason}")
+    }
 }
 
 impl Missing {

@@ -240,6 +240,10 @@ impl Plan {
             plan.add(question, view.segment, flows, None);
         }
         plan.add_sealed(store, question, &seen)?;
+        let (since, until) = plan.range;
+        let lost = store.lost().iter();
+        let lost = lost.filter(|lost| block::overlaps((lost.first, lost.last), since, until));
+        plan.missing.extend(lost.cloned());
         for segment in store.unfinished() {
             if question.metadata == Predicate::All {
                 plan.add(question, segment, None, None);
@@ -287,7 +291,14 @@ impl Plan {
                 }
             };
             match store.segment(*id) {
-                Ok(segment) => self.add(question, segment, flows, blocks.as_deref()),
+                Ok(segment) => {
+                    let found = segment.map.packets();
+                    if found < row.packets {
+                        let what = "its end is damaged, and with it where the rest of it is";
+                        self.missing.push(Missing::segment(*id, times, row.packets - found, &what));
+                    }
+                    self.add(question, segment, flows, blocks.as_deref());
+                }
                 Err(error) => {
                     self.missing.push(Missing::segment(*id, times, row.packets, &error));
                 }

@@ -26,9 +26,10 @@ pub(crate) fn apply(
         Recovered { next_sequence: last.map_or(0, |last| last + 1), ..Recovered::default() };
     for step in steps {
         match step {
-            Step::Report(text) => {
-                tracing::error!("{text}");
-                recovered.damage.push(text);
+            Step::Report(text) => recovered.tell([text]),
+            Step::Lost(missing) => {
+                recovered.tell([missing.to_string()]);
+                recovered.lost.push(missing);
             }
             Step::Remove(path) => {
                 // Logs of segments that could not be finished are still needed.
@@ -36,48 +37,59 @@ pub(crate) fn apply(
                     blocking::remove(&path)?;
                 }
             }
-            Step::Finish(id) => {
-                let Some(SegmentFile::Open { path, opened, scanned }) = facts.segments.remove(&id)
-                else {
-                    continue;
-                };
-                let Scanned { map, end } = scanned;
-                let segment = Arc::new(Segment {
-                    path,
-                    opened: Arc::new(*opened),
-                    interfaces: map.interfaces().cloned().collect(),
-                    map,
-                    totals: None,
-                });
-                if let Err(error) = finish(builder, &segment, end) {
-                    let path = segment.path.display();
-                    let text =
-                        format!("{path} could not be finished and is read as it is: {error}");
-                    tracing::error!("{text}");
-                    recovered.damage.push(text);
+            Step::Leave(id) => {
+                if let Some((segment, _)) = take_open(&mut facts, id) {
                     recovered.unfinished.push(segment);
                 }
             }
-            Step::Index(id) => {
-                if let Err(error) = index_sealed(builder, id) {
-                    let path = builder.layout.segment(id);
-                    let text = format!("{} could not be indexed: {error}", path.display());
-                    tracing::error!("{text}");
-                    recovered.damage.push(text);
+            Step::Finish(id) => {
+                let Some((segment, end)) = take_open(&mut facts, id) else { continue };
+                match finish(builder, &segment, end) {
+                    Ok(damaged) => recovered.tell(damaged),
+                    Err(error) => {
+                        let path = segment.path.display();
+                        let text = "could not be finished and is read as it is";
+                        recovered.tell([format!("{path} {text}: {error}")]);
+                        recovered.unfinished.push(segment);
+                    }
                 }
             }
+            Step::Index(id) => match index_sealed(builder, id) {
+                Ok(damaged) => recovered.tell(damaged),
+                Err(error) => {
+                    let path = builder.layout.segment(id);
+                    let text = format!("{} could not be indexed: {error}", path.display());
+                    recovered.tell([text]);
+                }
+            },
         }
     }
     Ok(recovered)
 }
 
+/// An open segment as it was found, and where it ends.
+fn take_open(facts: &mut Facts, id: SegmentId) -> Option<(Arc<Segment>, u64)> {
+    let SegmentFile::Open { path, opened, scanned } = facts.segments.remove(&id)? else {
+        return None;
+    };
+    let Scanned { map, end } = scanned;
+    let segment = Segment {
+        path,
+        opened: Arc::new(*opened),
+        interfaces: map.interfaces().cloned().collect(),
+        map,
+        totals: None,
+        damage: Vec::new(),
+    };
+    Some((Arc::new(segment), end))
+}
+
 /// Seals what verified of an open segment. Footer and trailer are written behind it before the
 /// name changes, and sealed under a salt of their own, so doing it again repeats no nonce.
-fn finish(builder: &Builder, segment: &Segment, end: u64) -> Result<(), RecoverError> {
+fn finish(builder: &Builder, segment: &Segment, end: u64) -> Result<Vec<String>, RecoverError> {
     let replayed = replay(segment)?;
     let flows = replayed.table.len() as u32;
-    let opened = &segment.opened;
-    let pages = footer_and_trailer(opened.owner, &opened.secret, &segment.map, flows, end);
+    let pages = footer_and_trailer(&segment.opened, &segment.map, flows, end);
     blocking::cut(&segment.path, end)?;
     blocking::write_at(&segment.path, end, &pages)?;
     let path = builder.layout.segment(segment.id());
@@ -86,7 +98,7 @@ fn finish(builder: &Builder, segment: &Segment, end: u64) -> Result<(), RecoverE
     index(builder, segment, &path, replayed, stored_bytes)
 }
 
-fn index_sealed(builder: &Builder, id: SegmentId) -> Result<(), RecoverError> {
+fn index_sealed(builder: &Builder, id: SegmentId) -> Result<Vec<String>, RecoverError> {
     let path = builder.layout.segment(id);
     let segment = reader::open_sealed(&path, &builder.keys, builder.store)?;
     let replayed = replay(&segment)?;
@@ -94,16 +106,16 @@ fn index_sealed(builder: &Builder, id: SegmentId) -> Result<(), RecoverError> {
     index(builder, &segment, &path, replayed, stored_bytes)
 }
 
+/// Makes split and catalog row; gives what could not be read of the segment.
 fn index(
     builder: &Builder,
     segment: &Segment,
     path: &Path,
     replayed: crate::replay::Replayed,
     stored_bytes: u64,
-) -> Result<(), RecoverError> {
-    for (offset, error) in &replayed.damaged {
-        tracing::error!("{} at offset {offset}: {error}", path.display());
-    }
+) -> Result<Vec<String>, RecoverError> {
+    let tell = |(offset, what)| format!("{} at offset {offset}: {what}", path.display());
+    let damaged = replayed.damaged.into_iter().map(tell).collect();
     let opened = &segment.opened;
     let finished = Finished {
         owner: opened.owner,
@@ -122,5 +134,5 @@ fn index(
         wal: None,
         done: None,
     })?;
-    Ok(())
+    Ok(damaged)
 }

@@ -1,8 +1,9 @@
 //! What is there after a crash. Nothing is changed here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use tapstone_runtime::ALIGNMENT;
 use tapstone_runtime::blocking::{self, ReadFile};
 use tapstone_wal::{ScanEnd, read_folder};
 
@@ -10,6 +11,8 @@ use super::RecoverError;
 use crate::builder::Builder;
 use crate::id::SegmentId;
 use crate::journal::{Record, StoredUnit};
+use crate::limits::PAGE_SIZE;
+use crate::segment::format::HeaderCopy;
 use crate::segment::reader::{self, Opened};
 use crate::segment::scan::{Scanned, scan_units};
 
@@ -36,18 +39,22 @@ pub(crate) enum SegmentFile {
         opened: Box<Opened>,
         scanned: Scanned,
     },
-    /// Left open, without so much as a header: it was created and never written.
+    /// Left open, and neither its header nor the log's copy of it leads to its keys.
     Unreadable {
         path: PathBuf,
         why: String,
+        /// Whether there is anything behind the header.
+        has_content: bool,
     },
 }
 
 /// The log of one segment.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Log {
     pub(crate) path: PathBuf,
     pub(crate) segment: Option<SegmentId>,
+    /// The header of that segment.
+    pub(crate) header: Option<Box<HeaderCopy>>,
     /// Units that were acknowledged.
     pub(crate) stored: Vec<StoredUnit>,
     /// Where it was damaged after it had been written.
@@ -56,7 +63,7 @@ pub(crate) struct Log {
 
 pub(crate) fn gather(builder: &Builder) -> Result<Facts, RecoverError> {
     let layout = &builder.layout;
-    let mut facts = Facts::default();
+    let mut facts = Facts { logs: gather_logs(&layout.wal())?, ..Facts::default() };
     for name in blocking::list_dir(&layout.segments())? {
         let path = layout.segments().join(&name);
         let Some((id, extension)) = name.to_str().and_then(|name| name.split_once('.')) else {
@@ -65,7 +72,10 @@ pub(crate) fn gather(builder: &Builder) -> Result<Facts, RecoverError> {
         let Ok(id) = id.parse::<SegmentId>() else { continue };
         let file = match extension {
             "seg" => SegmentFile::Sealed,
-            "open" => gather_open(builder, path)?,
+            "open" => {
+                let log = facts.logs.iter().find(|log| log.segment == Some(id));
+                gather_open(builder, path, log)?
+            }
             _ => continue,
         };
         facts.segments.insert(id, file);
@@ -77,34 +87,61 @@ pub(crate) fn gather(builder: &Builder) -> Result<Facts, RecoverError> {
         }
     }
     facts.catalogued.extend(builder.catalog.segments()?.into_keys());
-    for file in read_folder(&layout.wal())? {
-        let mut log = Log { path: file.path, segment: None, stored: Vec::new(), damaged_at: None };
-        if let Ok(scan) = file.scan {
-            if let ScanEnd::Damaged { offset } = scan.end {
-                log.damaged_at = Some(offset);
-            }
-            for (_, record) in scan.records {
-                match Record::decode(&record) {
-                    Some(Record::Begun(segment) | Record::Sealed(segment)) => {
-                        log.segment = Some(segment);
-                    }
-                    Some(Record::Stored(unit)) => log.stored.push(unit),
-                    None => {}
-                }
-            }
-        }
-        facts.logs.push(log);
-    }
     Ok(facts)
 }
 
-fn gather_open(builder: &Builder, path: PathBuf) -> Result<SegmentFile, RecoverError> {
+fn gather_logs(folder: &Path) -> Result<Vec<Log>, RecoverError> {
+    let mut logs = Vec::new();
+    for file in read_folder(folder)? {
+        let mut log = Log { path: file.path, ..Log::default() };
+        match file.scan {
+            Ok(scan) => {
+                if let ScanEnd::Damaged { offset } = scan.end {
+                    log.damaged_at = Some(offset);
+                }
+                for (_, record) in scan.records {
+                    match Record::decode(&record) {
+                        Some(Record::Begun(segment, header)) => {
+                            log.segment = Some(segment);
+                            log.header = Some(header);
+                        }
+                        Some(Record::Sealed(segment)) => log.segment = Some(segment),
+                        Some(Record::Stored(unit)) => log.stored.push(unit),
+                        None => {}
+                    }
+                }
+            }
+            // A crash can leave a log without a whole header, but nothing behind it.
+            Err(_) if blocking::file_len(&log.path)?.unwrap_or(0) > ALIGNMENT as u64 => {
+                log.damaged_at = Some(0);
+            }
+            Err(_) => {}
+        }
+        logs.push(log);
+    }
+    Ok(logs)
+}
+
+fn gather_open(
+    builder: &Builder,
+    path: PathBuf,
+    log: Option<&Log>,
+) -> Result<SegmentFile, RecoverError> {
     let file = ReadFile::open(&path)?;
-    match reader::open_header(&file, &builder.keys, builder.store) {
+    let (keys, store) = (&builder.keys, builder.store);
+    let copy = log.and_then(|log| log.header.as_deref());
+    let opened = reader::open_header(&file, keys, store).or_else(|error| match copy {
+        Some(copy) => reader::open_by_copy(&file, copy, keys, store),
+        None => Err(error),
+    });
+    match opened {
         Ok(opened) => {
-            let scanned = scan_units(&file, &opened)?;
+            let scanned = scan_units(&file, &opened, log.map_or(&[], |log| &log.stored))?;
             Ok(SegmentFile::Open { path, opened: Box::new(opened), scanned })
         }
-        Err(error) => Ok(SegmentFile::Unreadable { path, why: error.to_string() }),
+        Err(error) => {
+            let has_content = file.length()? > PAGE_SIZE as u64;
+            Ok(SegmentFile::Unreadable { path, why: error.to_string(), has_content })
+        }
     }
 }

@@ -46,6 +46,10 @@ impl SegmentMap {
         self.units.iter().map(|unit| unit.blocks.len() as u32).sum()
     }
 
+    pub(crate) fn packets(&self) -> u64 {
+        self.units.iter().map(|unit| u64::from(unit.packets())).sum()
+    }
+
     /// Times of the earliest and the latest packet.
     pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
         let times = || self.units.iter().map(Unit::times);

@@ -78,9 +78,14 @@ pub(crate) struct SegmentTrailer {
     pub(crate) units: U32,
     pub(crate) blocks: U32,
     pub(crate) flows: U32,
-    zeros: [u8; 3904],
+    /// What the header says, once more: it leads to the keys.
+    pub(crate) header: HeaderCopy,
+    zeros: [u8; 3708],
     crc: U32,
 }
+
+/// The bytes of a segment's header before its zeros.
+pub(crate) type HeaderCopy = [u8; 196];
 
 /// Where a sealed region of a file is, and what derives its key (see [`super::region`]).
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug)]
@@ -117,7 +122,9 @@ pub(crate) struct BlockHeader {
 }
 
 /// What stands behind the last block of a unit, in the clear, followed by the sealed description.
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[derive(
+    FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy, Debug, PartialEq, Eq,
+)]
 #[repr(C)]
 pub(crate) struct UnitEnd {
     magic: [u8; 4],
@@ -199,6 +206,20 @@ impl SegmentHeader {
         }
         Ok(header)
     }
+
+    /// What is kept of it elsewhere, so that one bad byte does not cost the segment's keys.
+    pub(crate) fn copy(&self) -> HeaderCopy {
+        let (copy, _) = self.as_bytes().split_first_chunk().expect("a header is longer");
+        *copy
+    }
+
+    /// The header that a copy was made of.
+    pub(crate) fn restore(copy: &HeaderCopy) -> Result<Self, FormatError> {
+        let mut header = Self::new_zeroed();
+        header.as_mut_bytes()[..copy.len()].copy_from_slice(copy);
+        header.crc = U32::new(page_crc(header.as_bytes()));
+        Self::parse(header.as_bytes())
+    }
 }
 
 /// What a trailer tells of its segment.
@@ -219,6 +240,7 @@ impl SegmentTrailer {
         segment: SegmentId,
         footer: RegionPlace,
         totals: &Totals,
+        header: HeaderCopy,
     ) -> Self {
         let mut trailer = SegmentTrailer {
             magic: TRAILER_MAGIC,
@@ -233,6 +255,7 @@ impl SegmentTrailer {
             units: U32::new(totals.units),
             blocks: U32::new(totals.blocks),
             flows: U32::new(totals.flows),
+            header,
             ..Self::new_zeroed()
         };
         trailer.crc = U32::new(page_crc(trailer.as_bytes()));
@@ -320,6 +343,10 @@ impl UnitEnd {
     pub(crate) fn finish(mut self) -> Self {
         self.crc = U32::new(self.checksum());
         self
+    }
+
+    pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
+        (Timestamp::from_attos(self.time_min.get()), Timestamp::from_attos(self.time_max.get()))
     }
 
     pub(crate) fn is_at(bytes: &[u8]) -> bool {

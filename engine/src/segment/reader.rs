@@ -9,8 +9,9 @@ use tapstone_runtime::file::FileError;
 
 use super::block::Owner;
 use super::footer::SegmentMap;
-use super::format::{FormatError, SegmentHeader, SegmentTrailer, Totals};
+use super::format::{FormatError, HeaderCopy, SegmentHeader, SegmentTrailer, Totals};
 use super::region::{Region, RegionError, RegionKind};
+use super::scan::scan_units;
 use crate::id::{SegmentId, StoreId};
 use crate::keys::{BucketId, FileKey, KeyError, KeyRing, Secret};
 use crate::limits::PAGE_SIZE;
@@ -46,6 +47,14 @@ pub enum OpenSegmentError {
         /// What is wrong.
         source: RegionError,
     },
+    /// It is another segment than its name says.
+    #[error("segment {} is segment {segment}; give it that name again", path.display())]
+    Renamed {
+        /// The file.
+        path: PathBuf,
+        /// The segment that it is.
+        segment: SegmentId,
+    },
     /// It belongs to another store.
     #[error("segment {} belongs to store {found}, this is store {expected}; move it back", path.display())]
     Foreign {
@@ -67,6 +76,7 @@ pub(crate) struct Opened {
     pub(crate) bucket: BucketId,
     pub(crate) secret: Secret,
     pub(crate) key: FileKey,
+    pub(crate) header: HeaderCopy,
 }
 
 /// A segment that can be read: a sealed one, or what is durable of one that is being written.
@@ -76,8 +86,10 @@ pub(crate) struct Segment {
     pub(crate) opened: Arc<Opened>,
     pub(crate) map: SegmentMap,
     pub(crate) interfaces: Arc<[Interface]>,
-    /// `None` while it is being written.
+    /// `None` while it is being written, and where the trailer is damaged.
     pub(crate) totals: Option<Totals>,
+    /// Where parts of it are damaged that are there twice, and how.
+    pub(crate) damage: Vec<(u64, String)>,
 }
 
 impl Segment {
@@ -92,15 +104,31 @@ pub(crate) fn open_header(
     keys: &KeyRing,
     store: StoreId,
 ) -> Result<Opened, OpenSegmentError> {
-    let path = file.path();
-    let format = |source| OpenSegmentError::Format {
-        path: path.to_owned(),
-        part: "header",
-        offset: 0,
-        source,
-    };
     let page = file.read_at(0, PAGE_SIZE)?;
-    let header = SegmentHeader::parse(&page).map_err(format)?;
+    let header = SegmentHeader::parse(&page).map_err(|source| format(file, "header", 0, source))?;
+    unlock(file, &header, keys, store)
+}
+
+/// Opens a segment by a copy of its header.
+pub(crate) fn open_by_copy(
+    file: &ReadFile,
+    copy: &HeaderCopy,
+    keys: &KeyRing,
+    store: StoreId,
+) -> Result<Opened, OpenSegmentError> {
+    let header = SegmentHeader::restore(copy);
+    let header = header.map_err(|source| format(file, "copy of the header", 0, source))?;
+    unlock(file, &header, keys, store)
+}
+
+/// Gets the keys that a header leads to.
+fn unlock(
+    file: &ReadFile,
+    header: &SegmentHeader,
+    keys: &KeyRing,
+    store: StoreId,
+) -> Result<Opened, OpenSegmentError> {
+    let path = file.path();
     if header.store != store.0 {
         return Err(OpenSegmentError::Foreign {
             path: path.to_owned(),
@@ -109,11 +137,14 @@ pub(crate) fn open_header(
         });
     }
     let segment = SegmentId(header.segment);
+    if path.file_stem().and_then(|stem| stem.to_str()) != Some(&segment.to_string()) {
+        return Err(OpenSegmentError::Renamed { path: path.to_owned(), segment });
+    }
     let bucket = BucketId(header.bucket);
     let secret = keys.unwrap_segment_key(bucket, segment, &header.wrapped_key, path)?;
     let key = FileKey::derive(&secret, &header.salt);
     if key.commitment() != &header.commitment {
-        return Err(format(FormatError::Field("key commitment")));
+        return Err(format(file, "header", 0, FormatError::Field("key commitment")));
     }
     Ok(Opened {
         owner: Owner { store, segment },
@@ -122,38 +153,76 @@ pub(crate) fn open_header(
         bucket,
         secret,
         key,
+        header: header.copy(),
     })
 }
 
-/// Opens a sealed segment.
+/// Opens a sealed segment. What leads to the packets is there twice: where the header is damaged,
+/// its copy in the trailer serves, and where trailer or footer are, what stands behind each unit.
 pub(crate) fn open_sealed(
     path: &Path,
     keys: &KeyRing,
     store: StoreId,
 ) -> Result<Segment, OpenSegmentError> {
     let file = ReadFile::open(path)?;
-    let opened = open_header(&file, keys, store)?;
-    let length = file.length()?;
-    let offset = length.saturating_sub(PAGE_SIZE as u64);
-    let format = |part, offset, source| OpenSegmentError::Format {
-        path: path.to_owned(),
-        part,
-        offset,
-        source,
+    let mut damage = Vec::new();
+    let trailer = read_trailer(&file);
+    let opened = match (open_header(&file, keys, store), &trailer) {
+        (Ok(opened), _) => opened,
+        (Err(error @ OpenSegmentError::Format { .. }), Ok((trailer, _))) => {
+            damage.push((0, error.to_string()));
+            open_by_copy(&file, &trailer.header, keys, store)?
+        }
+        (Err(error), _) => return Err(error),
     };
+    let read = trailer.and_then(|(trailer, offset)| read_footer(&file, &opened, &trailer, offset));
+    let (map, totals) = match read {
+        Ok((map, totals)) => (map, Some(totals)),
+        Err(error) => {
+            let scanned = scan_units(&file, &opened, &[])?;
+            if scanned.map.units.is_empty() {
+                return Err(error);
+            }
+            damage.push((scanned.end, error.to_string()));
+            (scanned.map, None)
+        }
+    };
+    Ok(Segment {
+        path: path.to_owned(),
+        opened: Arc::new(opened),
+        interfaces: map.interfaces().cloned().collect(),
+        map,
+        totals,
+        damage,
+    })
+}
+
+/// Reads the last page, and says where it is.
+fn read_trailer(file: &ReadFile) -> Result<(SegmentTrailer, u64), OpenSegmentError> {
+    let offset = file.length()?.saturating_sub(PAGE_SIZE as u64);
     let page = file.read_at(offset, PAGE_SIZE)?;
-    let trailer =
-        SegmentTrailer::parse(&page).map_err(|source| format("trailer", offset, source))?;
-    if trailer.segment != opened.owner.segment.0 || trailer.store != store.0 {
-        return Err(format("trailer", offset, FormatError::Field("segment id")));
+    let trailer = SegmentTrailer::parse(&page);
+    Ok((trailer.map_err(|source| format(file, "trailer", offset, source))?, offset))
+}
+
+fn read_footer(
+    file: &ReadFile,
+    opened: &Opened,
+    trailer: &SegmentTrailer,
+    offset: u64,
+) -> Result<(SegmentMap, Totals), OpenSegmentError> {
+    let wrong = |field| format(file, "trailer", offset, FormatError::Field(field));
+    if trailer.segment != opened.owner.segment.0 || trailer.store != opened.owner.store.0 {
+        return Err(wrong("segment id"));
+    }
+    if trailer.header != opened.header {
+        return Err(wrong("copy of the header"));
     }
     let start = trailer.footer.offset.get();
-    let stored = Region::stored_len(&trailer.footer);
-    let end = stored.and_then(|stored| start.checked_add(stored)).filter(|end| *end <= offset);
-    if end.is_none() {
-        return Err(format("trailer", offset, FormatError::Field("footer length")));
-    }
-    let footer = |source| OpenSegmentError::Footer { path: path.to_owned(), offset: start, source };
+    let end = Region::stored_len(&trailer.footer).and_then(|stored| start.checked_add(stored));
+    let Some(end) = end.filter(|end| *end <= offset) else { return Err(wrong("footer length")) };
+    let footer =
+        |source| OpenSegmentError::Footer { path: file.path().to_owned(), offset: start, source };
     let region = Region::new(opened.owner, &opened.secret, RegionKind::Footer, trailer.footer)
         .map_err(footer)?;
     let frames = Region::frames(&(0..region.len()));
@@ -161,12 +230,34 @@ pub(crate) fn open_sealed(
     let bytes = file.read_at(range.start, (range.end - range.start) as usize)?;
     let plain = region.open(0, &bytes).map_err(footer)?;
     let map = SegmentMap::decode(&plain)
-        .ok_or_else(|| format("footer", start, FormatError::Field("content")))?;
-    Ok(Segment {
-        path: path.to_owned(),
-        opened: Arc::new(opened),
-        interfaces: map.interfaces().cloned().collect(),
-        map,
-        totals: Some(trailer.totals()),
-    })
+        .ok_or_else(|| format(file, "footer", start, FormatError::Field("content")))?;
+    if file.read_at(end, (offset - end) as usize)?.iter().any(|&byte| byte != 0) {
+        return Err(format(file, "padding", end, FormatError::Reserved));
+    }
+    Ok((map, trailer.totals()))
+}
+
+fn format(
+    file: &ReadFile,
+    part: &'static str,
+    offset: u64,
+    source: FormatError,
+) -> OpenSegmentError {
+    OpenSegmentError::Format { path: file.path().to_owned(), part, offset, source }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::keys::random_bytes;
+
+    /// The keys of a segment of which nothing else is known.
+    pub(crate) fn opened(segment: SegmentId) -> Opened {
+        let (secret, salt) = (Secret::random(), random_bytes());
+        let key = FileKey::derive(&secret, &salt);
+        let store = StoreId([1; 16]);
+        let bucket = BucketId([2; 16]);
+        let owner = Owner { store, segment };
+        Opened { owner, shard: 0, created_nanos: 0, bucket, secret, key, header: [0; 196] }
+    }
 }

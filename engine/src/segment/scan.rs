@@ -8,6 +8,7 @@ use super::description::Unit;
 use super::footer::SegmentMap;
 use super::format::{BLOCK_HEADER_LEN, BlockHeader, UNIT_END_LEN, UnitEnd};
 use super::reader::Opened;
+use crate::journal::StoredUnit;
 use crate::keys::{Stream, TAG_LEN};
 use crate::limits::PAGE_SIZE;
 
@@ -18,16 +19,39 @@ pub(crate) struct Scanned {
     pub(crate) end: u64,
 }
 
-/// Reads units until one does not verify: every block's checksum, the unit's end, and its
-/// description, which must open and agree with what was found.
-pub(crate) fn scan_units(file: &ReadFile, opened: &Opened) -> Result<Scanned, FileError> {
+/// Takes the units that are vouched for, whatever became of their blocks; then reads on until one
+/// does not verify: every block's checksum, the unit's end, and its description, which must open
+/// and agree with what was found.
+pub(crate) fn scan_units(
+    file: &ReadFile,
+    opened: &Opened,
+    vouched: &[StoredUnit],
+) -> Result<Scanned, FileError> {
     let length = file.length()?;
     let mut scanned = Scanned { map: SegmentMap::default(), end: PAGE_SIZE as u64 };
-    while let Some((unit, end)) = next_unit(file, opened, &scanned, length)? {
+    loop {
+        let number = scanned.map.units.len();
+        let stored = vouched.iter().find(|unit| unit.end.unit.get() as usize == number);
+        let next = match stored.and_then(|unit| take_vouched(opened, &scanned, unit)) {
+            Some(taken) => Some(taken),
+            None => next_unit(file, opened, &scanned, length)?,
+        };
+        let Some((unit, end)) = next else { return Ok(scanned) };
         scanned.map.units.push(unit);
         scanned.end = end;
     }
-    Ok(scanned)
+}
+
+/// A unit as the log knows it, when it comes next.
+fn take_vouched(opened: &Opened, before: &Scanned, stored: &StoredUnit) -> Option<(Unit, u64)> {
+    let end = &stored.end;
+    let number = before.map.units.len() as u32;
+    let next = end.offset.get() == before.end;
+    let unit =
+        next.then(|| open_description(opened, number, end, &stored.description)).flatten()?;
+    let fits = unit.offset == before.end && unit.first_block == before.map.block_count();
+    let length = end.blocks_length.get() + (UNIT_END_LEN + stored.description.len()) as u64;
+    fits.then(|| (unit, (before.end + length).next_multiple_of(PAGE_SIZE as u64)))
 }
 
 fn next_unit(
@@ -76,6 +100,31 @@ fn next_unit(
             && unit.blocks.iter().map(|block| block.crc).eq(crcs)
     });
     Ok(unit.map(|unit| (unit, behind.next_multiple_of(PAGE_SIZE as u64))))
+}
+
+/// What is wrong behind the blocks of a unit that the footer knows: its end, its description, and
+/// the zeros behind them must be as they were written.
+pub(crate) fn check_unit_end(
+    file: &ReadFile,
+    opened: &Opened,
+    unit: &Unit,
+) -> Result<Option<&'static str>, FileError> {
+    let at = unit.offset + unit.blocks_length();
+    let Ok(end) = UnitEnd::parse(&file.read_at(at, UNIT_END_LEN)?) else {
+        return Ok(Some("the unit's end is damaged"));
+    };
+    let start = at + UNIT_END_LEN as u64;
+    let length = u64::from(end.description_length.get());
+    let behind = (start + length).next_multiple_of(PAGE_SIZE as u64);
+    if end.segment != opened.owner.segment.0 || behind > file.length()? {
+        return Ok(Some("the unit's end is another's"));
+    }
+    let mut bytes = file.read_at(start, (behind - start) as usize)?;
+    if bytes.split_off(length as usize).iter().any(|&byte| byte != 0) {
+        return Ok(Some("the padding behind the unit is not zero"));
+    }
+    let described = open_description(opened, unit.number, &end, &bytes);
+    Ok((described.as_ref() != Some(unit)).then_some("the unit's description is damaged"))
 }
 
 fn open_description(opened: &Opened, number: u32, end: &UnitEnd, sealed: &[u8]) -> Option<Unit> {

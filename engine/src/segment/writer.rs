@@ -16,10 +16,11 @@ use super::block::{BlockSealer, Owner};
 use super::description::{BlockPlace, Checkpoint, Unit};
 use super::directory::{self, Entry, TimeSpan};
 use super::footer::SegmentMap;
-use super::format::{BlockHeader, SegmentHeader, SegmentTrailer, Totals, UnitEnd};
+use super::format::{BlockHeader, HeaderCopy, SegmentHeader, SegmentTrailer, Totals, UnitEnd};
 use super::reader::{Opened, Segment};
 use super::region::{self, RegionKind};
 use crate::id::{SegmentId, StoreId};
+use crate::journal::StoredUnit;
 use crate::keys::{BucketId, FileKey, KeyError, KeyRing, Secret, Stream, random_bytes};
 use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
 
@@ -103,6 +104,7 @@ impl SegmentWriter {
                 bucket,
                 secret,
                 key,
+                header: header.copy(),
             }),
             appender,
             map: SegmentMap::default(),
@@ -146,7 +148,13 @@ impl SegmentWriter {
             interfaces: map.interfaces().cloned().collect(),
             map,
             totals: None,
+            damage: Vec::new(),
         }
+    }
+
+    /// What the segment's header says.
+    pub(crate) fn header(&self) -> &HeaderCopy {
+        &self.opened.header
     }
 
     /// Writes a unit and waits until all of it has been written; it is durable after the next
@@ -156,7 +164,7 @@ impl SegmentWriter {
         &mut self,
         packets: UnitPackets<'_>,
         mut on_run: impl FnMut(u32, u32),
-    ) -> Result<&Unit, WriteError> {
+    ) -> Result<StoredUnit, WriteError> {
         let mut unit = Unit {
             number: self.map.units.len() as u32,
             offset: self.appender.position(),
@@ -185,9 +193,9 @@ impl SegmentWriter {
         if start < packets.entries.len() {
             self.write_block(&packets, start..packets.entries.len(), &mut unit).await?;
         }
-        self.end_unit(&unit).await?;
+        let stored = self.end_unit(&unit).await?;
         self.map.units.push(unit);
-        Ok(self.map.units.last().expect("it was pushed a moment ago"))
+        Ok(stored)
     }
 
     async fn write_block(
@@ -232,7 +240,7 @@ impl SegmentWriter {
         Ok(())
     }
 
-    async fn end_unit(&mut self, unit: &Unit) -> Result<(), WriteError> {
+    async fn end_unit(&mut self, unit: &Unit) -> Result<StoredUnit, WriteError> {
         let mut description = Vec::new();
         unit.encode(&mut description);
         let (time_min, time_max) = unit.times();
@@ -252,11 +260,12 @@ impl SegmentWriter {
         description.extend_from_slice(&tag);
         end.description_length = U32::new(description.len() as u32);
         end.description_crc = U32::new(crc32c::crc32c(&description));
-        self.appender.append(end.finish().as_bytes()).await?;
+        let end = end.finish();
+        self.appender.append(end.as_bytes()).await?;
         self.appender.append(&description).await?;
         self.appender.pad().await?;
         self.appender.flush().await?;
-        Ok(())
+        Ok(StoredUnit { end, description })
     }
 
     /// Makes everything written so far durable.
@@ -273,7 +282,8 @@ impl SegmentWriter {
             region::seal(self.owner, &self.opened.secret, RegionKind::Footer, position, &footer);
         self.appender.append(&sealed).await?;
         self.appender.pad().await?;
-        let trailer = SegmentTrailer::new(self.owner.store, self.owner.segment, place, &totals);
+        let (owner, header) = (self.owner, self.opened.header);
+        let trailer = SegmentTrailer::new(owner.store, owner.segment, place, &totals, header);
         self.appender.append(trailer.as_bytes()).await?;
         self.appender.flush().await?;
         self.appender.file().sync_data().await?;
@@ -307,7 +317,7 @@ pub(crate) struct Finished {
 pub(crate) fn totals(map: &SegmentMap, flows: u32) -> Totals {
     let (time_min, time_max) = map.times();
     Totals {
-        packets: map.units.iter().map(|unit| u64::from(unit.packets())).sum(),
+        packets: map.packets(),
         packet_bytes: map.units.iter().map(|unit| unit.packet_bytes).sum(),
         time_min,
         time_max,
@@ -319,16 +329,17 @@ pub(crate) fn totals(map: &SegmentMap, flows: u32) -> Totals {
 
 /// The trailing pages of a segment that is finished from what verified of it.
 pub(crate) fn footer_and_trailer(
-    owner: Owner,
-    secret: &Secret,
+    opened: &Opened,
     map: &SegmentMap,
     flows: u32,
     position: u64,
 ) -> Vec<u8> {
+    let (owner, secret) = (opened.owner, &opened.secret);
     let (place, mut bytes) =
         region::seal(owner, secret, RegionKind::Footer, position, &map.encode());
     bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
-    let trailer = SegmentTrailer::new(owner.store, owner.segment, place, &totals(map, flows));
+    let (totals, header) = (totals(map, flows), opened.header);
+    let trailer = SegmentTrailer::new(owner.store, owner.segment, place, &totals, header);
     bytes.extend_from_slice(trailer.as_bytes());
     bytes
 }

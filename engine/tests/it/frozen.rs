@@ -4,26 +4,11 @@
 //! store of a new format version, run this test with `TAPSTONE_FREEZE=1` and commit the new folder.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tapstone::Selection;
 
-use crate::support::{everything, import, open, read};
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).unwrap();
-            fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
-        }
-    }
-}
+use crate::support::{copy, everything, import, open, read};
 
 #[test]
 fn a_store_of_version_1_is_read() {

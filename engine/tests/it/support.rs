@@ -1,5 +1,7 @@
 //! What the tests share: captures in memory, and stores in temporary folders.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use tapstone::{ImportOptions, ImportReport, OpenOptions, Packet, Selection, Store, Timestamp};
@@ -90,4 +92,19 @@ pub(crate) fn everything(store: &Store) -> Vec<Raw> {
     let all = (&mut packets).map(|packet| raw(&packet)).collect();
     assert!(packets.answer().completeness.is_complete(), "{:?}", packets.answer());
     all
+}
+
+/// Copies a store's folder.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
 }

@@ -125,6 +125,12 @@ impl FlowKey {
         self.layers().flat_map(|layer| layer.ends.map(|end| end.port)).flatten()
     }
 
+    /// The key of a flow of which nothing is known: every filter may match its packets.
+    #[must_use]
+    pub fn opaque() -> &'static FlowKey {
+        FlowKey::from_bytes(&[KeyTag::OPAQUE])
+    }
+
     /// Whether its packets could not be decoded cleanly.
     #[must_use]
     pub fn is_opaque(&self) -> bool {

@@ -7,9 +7,7 @@ mod report;
 
 use std::path::Path;
 
-use tapstone::{
-    Completeness, OpenOptions, Selection, Store, Timestamp, format_instant, parse_instant,
-};
+use tapstone::{Completeness, OpenOptions, Selection, Store, Timestamp, parse_instant};
 
 use crate::cli::{Command, Selectors};
 use crate::exit::{COMPLETE, Failure, INCOMPLETE};
@@ -56,13 +54,7 @@ fn tell_completeness(completeness: &Completeness) -> u8 {
         ));
     }
     for missing in &completeness.missing {
-        text::complain(&format_args!(
-            "missing: {} to {}, up to {} packets: {}",
-            format_instant(missing.first),
-            format_instant(missing.last),
-            missing.packets,
-            missing.reason
-        ));
+        text::complain(&format_args!("missing: {missing}"));
     }
     if completeness.is_complete() { COMPLETE } else { INCOMPLETE }
 }

@@ -133,7 +133,11 @@ fn bad_input_is_named_with_its_remedy() {
         (&["query", "--store", "s", "--count", "port 70000"], 2, "70000"),
         (&["query", "--store", "s", "--count", "--where", "color:red"], 2, "no field 'color'"),
         (&["query", "--store", "s", "--since", "yesterish", "--count"], 2, "not an instant"),
-        (&["query", "--store", "s", "--since", "2026-02-01", "--until", "2026-01-01"], 2, "exchange"),
+        (
+            &["query", "--store", "s", "--since", "2026-02-01", "--until", "2026-01-01"],
+            2,
+            "exchange",
+        ),
     ];
     for (words, expected, text) in cases {
         let (code, _, error) = run(dir.path(), words);
