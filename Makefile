@@ -1,6 +1,6 @@
 # The commands of the README. Each is a script or a few words, so that they can be read at a glance.
 
-.PHONY: demo test lint bench prove setup
+.PHONY: demo test lint bench prove fuzz-smoke setup
 
 # Installs the system packages that are missing (libpcap's headers, a C compiler).
 setup:
@@ -17,6 +17,7 @@ test: setup lint
 
 lint:
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 # Measures every promise against a peer or the disk, in about five minutes; needs 25 GB of disk.
@@ -26,3 +27,7 @@ bench: setup
 # Tries every byte of a small store, one bad at a time, in about three minutes (make test tries some).
 prove: setup
 	TAPSTONE_PROVE=1 cargo test -p tapstone --test it corruption -- --nocapture
+
+# Runs every fuzz target for some seconds, a minute in all (building them takes three more).
+fuzz-smoke: setup
+	scripts/fuzz-smoke

@@ -16,6 +16,7 @@ mod catalog;
 mod check;
 mod flow_list;
 mod flows;
+mod fuzzing;
 mod id;
 mod import;
 mod info;
@@ -36,6 +37,8 @@ pub use builder::SealError;
 pub use catalog::CatalogError;
 pub use check::{CheckReport, Damage};
 pub use flow_list::{Flows, FlowsError};
+#[doc(hidden)]
+pub use fuzzing::parse_for_fuzzing;
 pub use id::{ParseIdError, SegmentId, StoreId};
 pub use import::{ImportError, ImportOptions, ImportReport, KnownBefore, Progress};
 pub use info::{Flow, Info};

@@ -14,6 +14,9 @@ pub(crate) const UNIT_SIZE: usize = 16 << 20;
 /// beyond the unit it is filled to.
 pub(crate) const STEP_SIZE_MAX: usize = 16 << 20;
 
+/// Packets that a block can hold: each takes sixteen bytes of its capture at least.
+pub(crate) const BLOCK_PACKETS_MAX: usize = (UNIT_SIZE + STEP_SIZE_MAX) / 16;
+
 /// Bytes of a segment at which it is sealed and the next one begun.
 pub(crate) const SEGMENT_SIZE: u64 = 1 << 30;
 

@@ -17,6 +17,7 @@
 use tapstone_packet::time::Timestamp;
 
 use crate::bits::{BitColumn, BitWriter, push_varint, take_bytes, take_varint, width_of};
+use crate::limits::BLOCK_PACKETS_MAX;
 
 /// One packet of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +130,9 @@ impl<'a> Directory<'a> {
     pub(crate) fn parse(plain: &'a [u8], base: Timestamp) -> Option<Self> {
         let mut input = plain;
         let packets = usize::try_from(take_varint(&mut input)?).ok()?;
+        if packets > BLOCK_PACKETS_MAX {
+            return None;
+        }
         let (&unit, rest) = input.split_first()?;
         let (&widths, rest) = rest.split_first_chunk::<6>()?;
         input = rest;
@@ -298,6 +302,15 @@ mod tests {
             prop_assert_eq!(index, entries.len());
             let notes: Vec<_> = directory.annotations().collect();
             prop_assert_eq!(notes, vec![(0, &note[..]), (last as usize, b"end")]);
+        }
+
+        /// Found by fuzzing: bits of that many packets overflowed.
+        #[test]
+        fn no_block_has_more_packets_than_a_unit_can_hold(packets in BLOCK_PACKETS_MAX as u64 + 1..) {
+            let mut bytes = Vec::new();
+            push_varint(&mut bytes, packets);
+            bytes.resize(bytes.len() + 100, 9);
+            prop_assert!(Directory::parse(&bytes, Timestamp::EPOCH).is_none());
         }
 
         #[test]
