@@ -34,6 +34,8 @@ pub struct Info {
     pub interfaces: Vec<Interface>,
     /// What opening the store found wrong.
     pub damage: Vec<String>,
+    /// Why files are read and written by blocking calls, where io_uring is refused.
+    pub without_ring: Option<String>,
 }
 
 impl Store {
@@ -56,6 +58,7 @@ impl Store {
             last: None,
             interfaces: self.interfaces()?,
             damage: self.damage().to_vec(),
+            without_ring: self.without_ring().map(ToString::to_string),
         };
         let catalog = blocking::file_len(self.inner.catalog.path());
         info.index_bytes += catalog.ok().flatten().unwrap_or(0);

@@ -251,6 +251,13 @@ impl Store {
         &self.inner.damage
     }
 
+    /// Why files are read and written by blocking calls, where io_uring is refused; all works, and
+    /// slower.
+    #[must_use]
+    pub fn without_ring(&self) -> Option<&StartError> {
+        self.inner.shards.without_ring()
+    }
+
     /// The shard that takes the next source.
     pub(crate) fn next_shard(&self) -> &Sender<Command> {
         let next = self.inner.next_shard.fetch_add(1, Ordering::Relaxed);

@@ -2,13 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::rc::Rc;
-
-use glommio::io::DmaBuffer;
-use glommio::task::JoinHandle;
 
 use crate::ALIGNMENT;
-use crate::file::{DirectFile, FileError, failed};
+use crate::file::{Chunk, DirectFile, FileError};
+use crate::shards::{Spawned, spawn_local};
 
 const CHUNK_SIZE: usize = 1 << 20;
 const IN_FLIGHT_MAX: usize = 4;
@@ -20,20 +17,20 @@ const IN_FLIGHT_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Appender {
     file: DirectFile,
-    chunk: Option<DmaBuffer>,
+    chunk: Option<Chunk>,
     filled: usize,
     /// Where the current chunk begins in the file.
     start: u64,
     in_flight: VecDeque<Write>,
-    spare: Vec<DmaBuffer>,
+    spare: Vec<Chunk>,
     failure: Option<FileError>,
 }
 
 #[derive(Debug)]
 struct Write {
-    buffer: Rc<DmaBuffer>,
     offset: u64,
-    written: JoinHandle<Result<usize, glommio::GlommioError<()>>>,
+    length: usize,
+    written: Spawned<(Option<Chunk>, Result<usize, FileError>)>,
 }
 
 impl Appender {
@@ -74,14 +71,12 @@ impl Appender {
                 Some(chunk) => chunk,
                 None => {
                     let chunk = self.spare.pop();
-                    self.chunk.insert(
-                        chunk.unwrap_or_else(|| self.file.dma().alloc_dma_buffer(CHUNK_SIZE)),
-                    )
+                    self.chunk.insert(chunk.unwrap_or_else(|| self.file.allocate(CHUNK_SIZE)))
                 }
             };
             let taken = bytes.len().min(CHUNK_SIZE - self.filled);
             let (now, later) = bytes.split_at(taken);
-            chunk.as_bytes_mut()[self.filled..self.filled + taken].copy_from_slice(now);
+            chunk.as_mut()[self.filled..self.filled + taken].copy_from_slice(now);
             self.filled += taken;
             bytes = later;
             if self.filled == CHUNK_SIZE {
@@ -133,12 +128,11 @@ impl Appender {
         }
         let mut chunk = self.chunk.take().expect("a chunk that holds bytes");
         if self.filled < CHUNK_SIZE {
-            chunk.trim_to_size(self.filled);
+            chunk.truncate(self.filled);
         }
-        let (buffer, offset) = (Rc::new(chunk), self.start);
-        let (file, shared) = (Rc::clone(self.file.dma()), Rc::clone(&buffer));
-        let written = glommio::spawn_local(async move { file.write_rc_at(shared, offset).await });
-        self.in_flight.push_back(Write { buffer, offset, written: written.detach() });
+        let (file, offset, length) = (self.file.clone(), self.start, self.filled);
+        let written = spawn_local(async move { file.write_at(chunk, offset).await });
+        self.in_flight.push_back(Write { offset, length, written });
         self.start += self.filled as u64;
         self.filled = 0;
         Ok(())
@@ -146,29 +140,23 @@ impl Appender {
 
     async fn finish_write(&mut self) -> Result<(), FileError> {
         let Some(write) = self.in_flight.pop_front() else { return Ok(()) };
-        let path = self.file.path();
-        let result = match write.written.await {
-            Some(Ok(length)) if length == write.buffer.len() => Ok(()),
+        let (chunk, written) = write.written.await;
+        let result = match written {
+            Ok(length) if length == write.length => Ok(()),
             // The kernel takes part of a write only when there is no room for the rest.
-            Some(Ok(length)) => {
-                let text = format!("only {length} of {} bytes fit", write.buffer.len());
+            Ok(length) => {
+                let text = format!("only {length} of {} bytes fit", write.length);
                 let error = io::Error::new(io::ErrorKind::StorageFull, text);
-                Err(FileError::new("write", path, error))
+                Err(FileError::new("write", self.file.path(), error).at(write.offset))
             }
-            Some(Err(error)) => Err(failed("write", path, error)),
-            None => Err(FileError::new("write", path, io::ErrorKind::Interrupted.into())),
+            Err(error) => Err(error),
         };
         if let Err(error) = result {
-            let error = error.at(write.offset);
             self.failure.get_or_insert_with(|| error.clone());
             return Err(error);
         }
-        // Chunks trimmed at a flush are not worth keeping.
-        if let Ok(buffer) = Rc::try_unwrap(write.buffer)
-            && buffer.len() == CHUNK_SIZE
-        {
-            self.spare.push(buffer);
-        }
+        // Chunks cut at a flush are not worth keeping.
+        self.spare.extend(chunk.filter(|chunk| chunk.len() == CHUNK_SIZE));
         Ok(())
     }
 }
@@ -176,16 +164,22 @@ impl Appender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shards::tests::both_kinds;
     use crate::{Shards, TaskClass};
     use std::path::PathBuf;
 
     /// Appends pieces of these lengths, padding and flushing after each negative one; gives the
     /// file's path and what it must hold.
     fn check(lengths: &'static [isize]) {
+        for shards in both_kinds(1) {
+            check_on(&shards, lengths);
+        }
+    }
+
+    fn check_on(shards: &Shards, lengths: &'static [isize]) {
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let path: PathBuf = dir.path().join("f");
         let target = path.clone();
-        let shards = Shards::start(1).unwrap();
         let task = shards.spawn(0, TaskClass::Capture, move || async move {
             let file = DirectFile::create_new(&target).await.unwrap();
             let mut appender = Appender::new(file);

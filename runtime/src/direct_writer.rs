@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::ALIGNMENT;
+use crate::aligned::AlignedBuffer;
 use crate::file::FileError;
 
 /// Bytes that are written at once.
@@ -20,9 +21,7 @@ pub struct DirectWriter {
     file: File,
     /// Whether writes must be aligned.
     direct: bool,
-    /// One chunk, and room to align its beginning.
-    buffer: Vec<u8>,
-    start: usize,
+    chunk: AlignedBuffer,
     filled: usize,
     written: u64,
 }
@@ -42,9 +41,8 @@ impl DirectWriter {
         let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
         let direct = regular.then(|| options.custom_flags(flags).open(path).ok()).flatten();
         let (file, direct) = direct.map_or((plain, false), |file| (file, true));
-        let buffer = vec![0; CHUNK_SIZE + ALIGNMENT];
-        let start = buffer.as_ptr().align_offset(ALIGNMENT);
-        Ok(DirectWriter { file, direct, buffer, start, filled: 0, written: 0 })
+        let chunk = AlignedBuffer::new(CHUNK_SIZE);
+        Ok(DirectWriter { file, direct, chunk, filled: 0, written: 0 })
     }
 
     /// Writes what is left, and ends the file behind the last byte.
@@ -56,7 +54,7 @@ impl DirectWriter {
         let length = self.written + self.filled as u64;
         if self.direct {
             let padded = self.filled.next_multiple_of(ALIGNMENT);
-            self.buffer[self.start..][self.filled..padded].fill(0);
+            self.chunk[self.filled..padded].fill(0);
             self.filled = padded;
         }
         self.write_chunk()?;
@@ -64,7 +62,7 @@ impl DirectWriter {
     }
 
     fn write_chunk(&mut self) -> io::Result<()> {
-        let chunk = &self.buffer[self.start..][..self.filled];
+        let chunk = &self.chunk[..self.filled];
         if self.direct {
             self.file.write_all_at(chunk, self.written)?;
         } else {
@@ -79,8 +77,7 @@ impl DirectWriter {
 impl Write for DirectWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = bytes.len().min(CHUNK_SIZE - self.filled);
-        self.buffer[self.start..][self.filled..self.filled + taken]
-            .copy_from_slice(&bytes[..taken]);
+        self.chunk[self.filled..self.filled + taken].copy_from_slice(&bytes[..taken]);
         self.filled += taken;
         if self.filled == CHUNK_SIZE {
             self.write_chunk()?;

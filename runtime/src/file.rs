@@ -1,15 +1,19 @@
 //! Direct I/O on a shard: reads and writes that bypass the page cache.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Deref;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use glommio::GlommioError;
-use glommio::io::{DmaFile, OpenOptions, ReadResult};
+use glommio::io::{DmaBuffer, DmaFile, OpenOptions, ReadResult};
 
 use crate::ALIGNMENT;
+use crate::aligned::AlignedBuffer;
+use crate::shards::is_on_ring;
 
 /// What failed on a file: the operation, where, and why.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -78,8 +82,14 @@ impl fmt::Display for Remedy<'_> {
 /// A file opened for direct I/O. Lives on the shard that opened it; clones are the same file.
 #[derive(Clone, Debug)]
 pub struct DirectFile {
-    file: Rc<DmaFile>,
+    handle: Handle,
     path: Rc<Path>,
+}
+
+#[derive(Clone, Debug)]
+enum Handle {
+    Ring(Rc<DmaFile>),
+    Plain(Rc<File>),
 }
 
 impl DirectFile {
@@ -89,11 +99,15 @@ impl DirectFile {
     ///
     /// When it exists or cannot be created.
     pub async fn create_new(path: &Path) -> Result<DirectFile, FileError> {
+        if !is_on_ring() {
+            let options = std::fs::OpenOptions::new().create_new(true).write(true).clone();
+            return Self::open_plain("create", options, path);
+        }
         let mut options = OpenOptions::new();
         // For writing alone: glommio finds out whether a device can be polled by reading the first
         // file that it opens there, and an empty file makes it believe that any can.
         options.create_new(true).write(true).mode(0o600);
-        Self::open_with("create", &options, path).await
+        Self::open_ring("create", &options, path).await
     }
 
     /// Opens a file for reading.
@@ -102,16 +116,36 @@ impl DirectFile {
     ///
     /// When it does not exist or cannot be read.
     pub async fn open(path: &Path) -> Result<DirectFile, FileError> {
-        Self::open_with("open", OpenOptions::new().read(true), path).await
+        if !is_on_ring() {
+            return Self::open_plain("open", std::fs::OpenOptions::new().read(true).clone(), path);
+        }
+        Self::open_ring("open", OpenOptions::new().read(true), path).await
     }
 
-    async fn open_with(
+    async fn open_ring(
         operation: &'static str,
         options: &OpenOptions,
         path: &Path,
     ) -> Result<DirectFile, FileError> {
         let file = options.dma_open(path).await.map_err(|error| failed(operation, path, error))?;
-        Ok(DirectFile { file: Rc::new(file), path: path.into() })
+        Ok(DirectFile { handle: Handle::Ring(Rc::new(file)), path: path.into() })
+    }
+
+    fn open_plain(
+        operation: &'static str,
+        mut options: std::fs::OpenOptions,
+        path: &Path,
+    ) -> Result<DirectFile, FileError> {
+        let direct = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+        let opened = match options.mode(0o600).custom_flags(direct).open(path) {
+            // The file system knows no direct I/O (tmpfs); glommio does without it there too.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                options.custom_flags(0).open(path)
+            }
+            opened => opened,
+        };
+        let file = opened.map_err(|error| FileError::new(operation, path, error))?;
+        Ok(DirectFile { handle: Handle::Plain(Rc::new(file)), path: path.into() })
     }
 
     /// The file's path.
@@ -129,9 +163,21 @@ impl DirectFile {
         let start = offset / ALIGNMENT as u64 * ALIGNMENT as u64;
         let skip = (offset - start) as usize;
         let size = (skip + len).next_multiple_of(ALIGNMENT);
-        let fail = |error| failed("read", &self.path, error).at(offset);
-        // Not `read_at`: near the end of a file it takes bytes for read that were not.
-        let read = self.file.read_at_aligned(start, size).await.map_err(fail)?;
+        let read = match &self.handle {
+            Handle::Ring(file) => {
+                // Not `read_at`: near the end of a file it takes bytes for read that were not.
+                let read = file.read_at_aligned(start, size).await;
+                ReadBytes::Ring(read.map_err(|error| failed("read", &self.path, error).at(offset))?)
+            }
+            Handle::Plain(file) => {
+                let mut buffer = AlignedBuffer::new(size);
+                let read = read_full(file, &mut buffer, start);
+                let read =
+                    read.map_err(|error| FileError::new("read", &self.path, error).at(offset))?;
+                buffer.truncate(read);
+                ReadBytes::Plain(buffer)
+            }
+        };
         if read.len() < skip + len {
             let short = io::Error::from(io::ErrorKind::UnexpectedEof);
             return Err(FileError::new("read", &self.path, short).at(offset));
@@ -146,17 +192,14 @@ impl DirectFile {
     /// When the disk refuses. What was written since the last successful call is then in doubt
     /// for good: a later success does not vouch for it.
     pub async fn sync_data(&self) -> Result<(), FileError> {
-        self.file.fdatasync().await.map_err(|error| failed("sync", &self.path, error))
-    }
-
-    /// Cuts the file, or extends it with zeros.
-    ///
-    /// # Errors
-    ///
-    /// When the disk refuses.
-    pub async fn set_len(&self, len: u64) -> Result<(), FileError> {
-        let truncated = self.file.truncate(len).await;
-        truncated.map_err(|error| failed("cut", &self.path, error).at(len))
+        match &self.handle {
+            Handle::Ring(file) => {
+                file.fdatasync().await.map_err(|error| failed("sync", &self.path, error))
+            }
+            Handle::Plain(file) => {
+                file.sync_data().map_err(|error| FileError::new("sync", &self.path, error))
+            }
+        }
     }
 
     /// Closes the file, and says so when that fails. Dropping it closes it later and in silence.
@@ -165,21 +208,120 @@ impl DirectFile {
     ///
     /// When the system refuses.
     pub async fn close(self) -> Result<(), FileError> {
-        let closed = self.file.close_rc().await;
-        closed.map(drop).map_err(|error| failed("close", &self.path, error))
+        match self.handle {
+            Handle::Ring(file) => {
+                let closed = file.close_rc().await;
+                closed.map(drop).map_err(|error| failed("close", &self.path, error))
+            }
+            // Nothing is buffered, and every write was checked.
+            Handle::Plain(_) => Ok(()),
+        }
     }
 
-    pub(crate) fn dma(&self) -> &Rc<DmaFile> {
-        &self.file
+    /// Memory that can be written to the file.
+    pub(crate) fn allocate(&self, size: usize) -> Chunk {
+        match &self.handle {
+            Handle::Ring(file) => Chunk::Ring(file.alloc_dma_buffer(size)),
+            Handle::Plain(_) => Chunk::Plain(AlignedBuffer::new(size)),
+        }
+    }
+
+    /// Writes a chunk that was allocated for this file; gives it back, where it can be, and how
+    /// much of it was written.
+    pub(crate) async fn write_at(
+        &self,
+        chunk: Chunk,
+        offset: u64,
+    ) -> (Option<Chunk>, Result<usize, FileError>) {
+        match (&self.handle, chunk) {
+            (Handle::Ring(file), Chunk::Ring(buffer)) => {
+                let buffer = Rc::new(buffer);
+                let written = file.write_rc_at(Rc::clone(&buffer), offset).await;
+                let chunk = Rc::try_unwrap(buffer).ok().map(Chunk::Ring);
+                (chunk, written.map_err(|error| failed("write", &self.path, error).at(offset)))
+            }
+            (Handle::Plain(file), Chunk::Plain(buffer)) => {
+                let written = file.write_all_at(&buffer, offset).map(|()| buffer.len());
+                let fail = |error| FileError::new("write", &self.path, error).at(offset);
+                (Some(Chunk::Plain(buffer)), written.map_err(fail))
+            }
+            _ => unreachable!("a chunk is written to the file that it was allocated for"),
+        }
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_full(file: &File, buffer: &mut [u8], start: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], start + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        // Only the end of the file gives less than was asked for, and direct reads must go on at
+        // an aligned place.
+        if !filled.is_multiple_of(ALIGNMENT) {
+            break;
+        }
+    }
+    Ok(filled)
+}
+
+/// Memory that is written at once.
+#[derive(Debug)]
+pub(crate) enum Chunk {
+    Ring(DmaBuffer),
+    Plain(AlignedBuffer),
+}
+
+impl Chunk {
+    pub(crate) fn as_mut(&mut self) -> &mut [u8] {
+        match self {
+            Chunk::Ring(buffer) => buffer.as_bytes_mut(),
+            Chunk::Plain(buffer) => buffer,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Chunk::Ring(buffer) => buffer.len(),
+            Chunk::Plain(buffer) => buffer.len(),
+        }
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        match self {
+            Chunk::Ring(buffer) => buffer.trim_to_size(len),
+            Chunk::Plain(buffer) => buffer.truncate(len),
+        }
     }
 }
 
 /// Bytes read from a file.
 #[derive(Debug)]
 pub struct ReadBuf {
-    read: ReadResult,
+    read: ReadBytes,
     skip: usize,
     len: usize,
+}
+
+#[derive(Debug)]
+enum ReadBytes {
+    Ring(ReadResult),
+    Plain(AlignedBuffer),
+}
+
+impl Deref for ReadBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            ReadBytes::Ring(read) => read,
+            ReadBytes::Plain(read) => read,
+        }
+    }
 }
 
 impl Deref for ReadBuf {
@@ -190,7 +332,7 @@ impl Deref for ReadBuf {
     }
 }
 
-pub(crate) fn failed(operation: &'static str, path: &Path, error: GlommioError<()>) -> FileError {
+fn failed(operation: &'static str, path: &Path, error: GlommioError<()>) -> FileError {
     // glommio wraps the system's error in a text of its own; the number is what callers need.
     let wrapped = io::Error::from(error);
     let source = wrapped.raw_os_error().map_or(wrapped, io::Error::from_raw_os_error);
@@ -200,35 +342,39 @@ pub(crate) fn failed(operation: &'static str, path: &Path, error: GlommioError<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Shards, TaskClass};
+    use crate::TaskClass;
+    use crate::shards::tests::both_kinds;
 
     #[test]
     fn a_read_beyond_the_end_is_an_error_and_up_to_it_is_not() {
         let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let path = dir.path().join("f");
         std::fs::write(&path, vec![7; 5000]).unwrap();
-        let shards = Shards::start(1).unwrap();
-        let task = shards.spawn(0, TaskClass::Query, move || async move {
-            let file = DirectFile::open(&path).await.unwrap();
-            assert_eq!(&*file.read_at(4990, 10).await.unwrap(), [7; 10]);
-            assert_eq!(&*file.read_at(4000, 200).await.unwrap(), [7; 200]);
-            let error = file.read_at(4990, 11).await.unwrap_err();
-            assert_eq!(error.source.kind(), io::ErrorKind::UnexpectedEof);
-            assert!(error.to_string().contains("at offset 4990"), "{error}");
-            file.close().await.unwrap();
-        });
-        task.wait().unwrap();
+        for shards in both_kinds(1) {
+            let path = path.clone();
+            let task = shards.spawn(0, TaskClass::Query, move || async move {
+                let file = DirectFile::open(&path).await.unwrap();
+                assert_eq!(&*file.read_at(4990, 10).await.unwrap(), [7; 10]);
+                assert_eq!(&*file.read_at(4000, 200).await.unwrap(), [7; 200]);
+                let error = file.read_at(4990, 11).await.unwrap_err();
+                assert_eq!(error.source.kind(), io::ErrorKind::UnexpectedEof);
+                assert!(error.to_string().contains("at offset 4990"), "{error}");
+                file.close().await.unwrap();
+            });
+            task.wait().unwrap();
+        }
     }
 
     #[test]
     fn errors_keep_the_system_s_reason_and_name_the_file() {
-        let shards = Shards::start(1).unwrap();
-        let task = shards.spawn(0, TaskClass::Query, || async {
-            DirectFile::open(Path::new("/nonexistent/file")).await.unwrap_err()
-        });
-        let error = task.wait().unwrap();
-        assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
-        assert!(error.to_string().starts_with("cannot open /nonexistent/file"), "{error}");
+        for shards in both_kinds(1) {
+            let task = shards.spawn(0, TaskClass::Query, || async {
+                DirectFile::open(Path::new("/nonexistent/file")).await.unwrap_err()
+            });
+            let error = task.wait().unwrap();
+            assert_eq!(error.source.kind(), io::ErrorKind::NotFound);
+            assert!(error.to_string().starts_with("cannot open /nonexistent/file"), "{error}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aligned;
 pub mod appender;
 pub mod blocking;
 pub mod clock;
@@ -24,7 +25,9 @@ pub mod file;
 pub mod lock;
 mod shards;
 
-pub use shards::{Shards, StartError, Task, TaskClass, TaskLost, spawn_local, yield_if_needed};
+pub use shards::{
+    Shards, Spawned, StartError, Task, TaskClass, TaskLost, spawn_local, yield_if_needed,
+};
 
 /// Direct writes begin and end at multiples of this many bytes: the largest physical sector met,
 /// so that no write of ours makes a disk rewrite part of a sector it holds already.

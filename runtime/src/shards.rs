@@ -1,6 +1,9 @@
 //! Shards: one pinned executor a core.
 
-use std::cell::{Cell, RefCell};
+mod plain;
+mod ring;
+
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -10,20 +13,7 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use futures_lite::stream::Stream;
-use glommio::{
-    ExecutorJoinHandle, GlommioError, Latency, LocalExecutorBuilder, Placement, TaskQueueHandle,
-};
 
-/// Memory that each executor registers with its ring; buffers beyond it are ordinary memory.
-const IO_MEMORY: usize = 512 << 10;
-/// Entries of each ring.
-const RING_DEPTH: usize = 128;
-
-/// glommio's preemption timer, set so that it never fires: its executor goes to sleep over tasks
-/// that are ready when the timer fires between a wake-up and the first look at them, and nothing
-/// wakes it. A thread that loses its core for the timer's length in that moment hangs for good.
-/// [`yield_if_needed`] does the timer's work.
-const NEVER: Duration = Duration::from_secs(1 << 30);
 /// How long one task may keep the others, and the completions of the disk, waiting.
 const TURN: Duration = Duration::from_millis(2);
 
@@ -36,7 +26,7 @@ pub enum TaskClass {
     Query,
 }
 
-/// Why shards cannot be started.
+/// Why shards cannot be started, or cannot use io_uring.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The limit on locked memory is too small for the rings.
@@ -61,6 +51,9 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// There can be no more threads.
+    #[error("cannot start a thread: {0}; raise the limit on processes (ulimit -u)")]
+    Thread(io::Error),
 }
 
 /// The cores of this process that do the work.
@@ -69,27 +62,51 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Shards {
     shards: Vec<Shard>,
+    without_ring: Option<StartError>,
 }
 
 struct Shard {
-    jobs: Option<Sender<(TaskClass, Job)>>,
-    thread: Option<ExecutorJoinHandle<()>>,
+    jobs: Option<Sender<Jobs>>,
+    thread: Option<Thread>,
+}
+
+enum Thread {
+    Ring(glommio::ExecutorJoinHandle<()>),
+    Plain(std::thread::JoinHandle<()>),
 }
 
 type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 type Job = Box<dyn FnOnce() -> LocalFuture + Send>;
+type Jobs = (TaskClass, Job);
 
 impl Shards {
     /// Starts `count` shards on the cores this process may use, wrapping around when there are
-    /// fewer cores.
+    /// fewer cores. Where io_uring is refused they do their I/O by blocking calls; see
+    /// [`without_ring`](Self::without_ring).
     ///
     /// # Errors
     ///
-    /// When the system refuses the rings; the error names the remedy.
+    /// When the system refuses threads; the error names the remedy.
     pub fn start(count: usize) -> Result<Shards, StartError> {
-        let cores = allowed_cores();
-        let start = |shard| Shard::start(shard, cores[shard % cores.len()]);
-        Ok(Shards { shards: (0..count).map(start).collect::<Result<_, _>>()? })
+        match start_all(count, Shard::on_ring) {
+            Ok(shards) => Ok(Shards { shards, without_ring: None }),
+            Err(refused) => Self::start_without_ring(count, refused),
+        }
+    }
+
+    pub(crate) fn start_without_ring(
+        count: usize,
+        refused: StartError,
+    ) -> Result<Shards, StartError> {
+        tracing::warn!(%refused, "files are read and written by blocking calls");
+        let shards = start_all(count, Shard::on_plain_thread)?;
+        Ok(Shards { shards, without_ring: Some(refused) })
+    }
+
+    /// Why the shards do without io_uring, when they do.
+    #[must_use]
+    pub fn without_ring(&self) -> Option<&StartError> {
+        self.without_ring.as_ref()
     }
 
     /// How many shards there are.
@@ -124,26 +141,25 @@ impl Shards {
     }
 }
 
+fn start_all(
+    count: usize,
+    start: impl Fn(usize, usize) -> Result<Shard, StartError>,
+) -> Result<Vec<Shard>, StartError> {
+    let cores = allowed_cores();
+    (0..count).map(|shard| start(shard, cores[shard % cores.len()])).collect()
+}
+
 impl Shard {
-    fn start(shard: usize, core: usize) -> Result<Shard, StartError> {
+    fn on_ring(shard: usize, core: usize) -> Result<Shard, StartError> {
         let (jobs, queue) = async_channel::unbounded();
-        let (started, starting) = async_channel::bounded(1);
-        let thread = LocalExecutorBuilder::new(Placement::Fixed(core))
-            .name(&format!("shard-{shard}"))
-            .io_memory(IO_MEMORY)
-            .ring_depth(RING_DEPTH)
-            .preempt_timer(NEVER)
-            .spawn(move || async move {
-                started.send(()).await.ok();
-                run(queue).await;
-            })
-            .map_err(|error| start_error(core, error))?;
-        if starting.recv_blocking().is_err() {
-            let error = thread.join().err();
-            let error = error.unwrap_or_else(|| io::Error::other("it ended at once").into());
-            return Err(start_error(core, error));
-        }
-        Ok(Shard { jobs: Some(jobs), thread: Some(thread) })
+        let thread = ring::start(shard, core, queue)?;
+        Ok(Shard { jobs: Some(jobs), thread: Some(Thread::Ring(thread)) })
+    }
+
+    fn on_plain_thread(shard: usize, core: usize) -> Result<Shard, StartError> {
+        let (jobs, queue) = async_channel::unbounded();
+        let thread = plain::start(shard, core, queue).map_err(StartError::Thread)?;
+        Ok(Shard { jobs: Some(jobs), thread: Some(Thread::Plain(thread)) })
     }
 }
 
@@ -159,57 +175,77 @@ impl Drop for Shards {
             shard.jobs = None;
         }
         for thread in self.shards.iter_mut().filter_map(|shard| shard.thread.take()) {
-            if let Err(error) = thread.join() {
-                tracing::error!(%error, "a shard ended badly");
+            let ended_well = match thread {
+                Thread::Ring(thread) => thread.join().is_ok(),
+                Thread::Plain(thread) => thread.join().is_ok(),
+            };
+            if !ended_well {
+                tracing::error!("a shard ended badly");
             }
         }
     }
 }
 
-/// The task queues of a shard, by class.
-#[derive(Clone, Copy)]
-struct Queues {
-    capture: TaskQueueHandle,
-    query: TaskQueueHandle,
-}
-
-thread_local! {
-    static QUEUES: RefCell<Option<Queues>> = const { RefCell::new(None) };
-}
-
-/// A shard's loop: takes jobs until nobody can send any, then waits for the running ones.
-async fn run(queue: Receiver<(TaskClass, Job)>) {
-    let executor = glommio::executor();
-    let make = |shares, name| {
-        let shares = glommio::Shares::Static(shares);
-        executor.create_task_queue(shares, Latency::NotImportant, name)
-    };
-    let queues = Queues { capture: make(1000, "capture"), query: make(100, "query") };
+/// A shard's loop: spawns jobs until nobody can send any, then waits for the running ones.
+async fn run(queue: Receiver<Jobs>, spawn: impl Fn(TaskClass, LocalFuture)) {
     let (running, ended) = async_channel::bounded::<()>(1);
     while let Ok((class, job)) = queue.recv().await {
         let running = running.clone();
-        let handle = match class {
-            TaskClass::Capture => queues.capture,
-            TaskClass::Query => queues.query,
-        };
         let task = async move {
             job().await;
             drop(running);
         };
-        glommio::spawn_local_into(task, handle).expect("the queue was made above").detach();
+        spawn(class, Box::pin(task));
     }
     drop(running);
     // Nothing is ever sent: this returns when the last running task has dropped its end.
     ended.recv().await.ok();
 }
 
-/// Runs `future` beside the current task, on the same shard and in the same class.
+thread_local! {
+    static ON_RING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is a shard on io_uring.
+pub(crate) fn is_on_ring() -> bool {
+    ON_RING.get()
+}
+
+/// Runs `future` beside the current task, on the same shard and in the same class; where I/O
+/// blocks, nothing would come of that, and it is run when it is awaited.
 ///
 /// Dropping the handle cancels it.
-pub fn spawn_local<T: 'static>(
-    future: impl Future<Output = T> + 'static,
-) -> impl Future<Output = T> {
-    glommio::spawn_local(future)
+pub fn spawn_local<T: 'static>(future: impl Future<Output = T> + 'static) -> Spawned<T> {
+    if is_on_ring() {
+        Spawned::Ring(glommio::spawn_local(future))
+    } else {
+        Spawned::Inline(Box::pin(future))
+    }
+}
+
+/// What [`spawn_local`] started.
+pub enum Spawned<T> {
+    #[doc(hidden)]
+    Ring(glommio::Task<T>),
+    #[doc(hidden)]
+    Inline(Pin<Box<dyn Future<Output = T>>>),
+}
+
+impl<T> Future for Spawned<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match &mut *self {
+            Spawned::Ring(task) => Pin::new(task).poll(cx),
+            Spawned::Inline(future) => future.as_mut().poll(cx),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Spawned<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spawned")
+    }
 }
 
 thread_local! {
@@ -221,8 +257,12 @@ thread_local! {
 pub async fn yield_if_needed() {
     let began = TURN_BEGAN.get();
     if began.is_none_or(|began| began.elapsed() > TURN) {
-        // A sleep, however short, is a trip through the reactor; a plain yield is not.
-        glommio::timer::sleep(Duration::from_nanos(1)).await;
+        if is_on_ring() {
+            // A sleep, however short, is a trip through the reactor; a plain yield is not.
+            glommio::timer::sleep(Duration::from_nanos(1)).await;
+        } else {
+            futures_lite::future::yield_now().await;
+        }
         TURN_BEGAN.set(Some(Instant::now()));
     }
 }
@@ -262,16 +302,6 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
-fn start_error(core: usize, error: GlommioError<()>) -> StartError {
-    let source = io::Error::from(error);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
-    let needed = IO_MEMORY as u64;
-    match limit {
-        Some(limit) if limit < needed => StartError::LockedMemory { limit, needed },
-        _ => StartError::Refused { core, source },
-    }
-}
-
 fn allowed_cores() -> Vec<usize> {
     let Ok(set) = rustix::thread::sched_getaffinity(None) else { return vec![0] };
     let cores: Vec<usize> =
@@ -280,12 +310,25 @@ fn allowed_cores() -> Vec<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Shards of both kinds.
+    pub(crate) fn both_kinds(count: usize) -> [Shards; 2] {
+        let on_ring = Shards::start(count).unwrap();
+        assert!(on_ring.without_ring().is_none(), "io_uring is refused here");
+        let refused = StartError::LockedMemory { limit: 1, needed: 2 };
+        [on_ring, Shards::start_without_ring(count, refused).unwrap()]
+    }
 
     #[test]
     fn tasks_run_on_their_shard_and_answer_any_thread() {
-        let shards = Shards::start(2).unwrap();
+        for shards in both_kinds(2) {
+            tasks_run_and_answer(&shards);
+        }
+    }
+
+    fn tasks_run_and_answer(shards: &Shards) {
         let name = || std::thread::current().name().map(str::to_owned);
         for shard in 0..2 {
             let task = shards.spawn(shard, TaskClass::Query, move || async move { name() });
@@ -296,7 +339,12 @@ mod tests {
 
     #[test]
     fn answers_from_other_threads_wake_a_shard_every_time() {
-        let shards = Shards::start(2).unwrap();
+        for shards in both_kinds(2) {
+            answers_wake(&shards);
+        }
+    }
+
+    fn answers_wake(shards: &Shards) {
         let (ping, pinged) = async_channel::bounded::<u32>(1);
         let (pong, ponged) = async_channel::bounded::<u32>(1);
         let echo = shards.spawn(0, TaskClass::Capture, move || async move {
@@ -356,7 +404,10 @@ mod tests {
 
     #[test]
     fn dropping_waits_for_running_tasks() {
-        let shards = Shards::start(1).unwrap();
+        both_kinds(1).into_iter().for_each(dropping_waits);
+    }
+
+    fn dropping_waits(shards: Shards) {
         let (go, gone) = async_channel::bounded::<()>(1);
         let task = shards.spawn(0, TaskClass::Query, move || async move { gone.recv().await });
         let sender = std::thread::spawn(move || {

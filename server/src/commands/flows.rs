@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tapstone::{Flow, format_instant};
+use tapstone::{Flow, OpenOptions, format_instant};
 use tapstone_packet::flow::{Endpoint, KeyPart};
 use tapstone_packet::names;
 use tapstone_packet::summary::protocol_name;
@@ -16,7 +16,7 @@ use crate::text;
 
 pub(crate) fn run(args: &FlowsArgs) -> Result<u8, Failure> {
     let selection = selection(&args.selectors)?;
-    let store = open(&args.selectors.store)?;
+    let store = open(&args.selectors.store, OpenOptions::default())?;
     let started = Instant::now();
     let flows = store.flows(&selection)?;
     let mut out = BufWriter::new(io::stdout().lock());

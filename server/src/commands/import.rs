@@ -9,13 +9,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use tapstone::{ImportError, ImportOptions, ImportReport, OpenOptions, Store, format_instant};
 
+use super::open;
 use crate::cli::Import;
 use crate::exit::{COMPLETE, Failure, INCOMPLETE, stdout};
 use crate::{input, text};
 
 pub(crate) fn run(args: &Import) -> Result<u8, Failure> {
     let options = OpenOptions { create: true, ..OpenOptions::default() };
-    let store = Store::open(&args.store, options)?;
+    let store = open(&args.store, options)?;
     let mut files = Vec::new();
     let mut outcome = Outcome::default();
     for path in &args.files {

@@ -25,8 +25,12 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
     }
 }
 
-fn open(store: &Path) -> Result<Store, Failure> {
-    Ok(Store::open(store, OpenOptions::default())?)
+fn open(store: &Path, options: OpenOptions) -> Result<Store, Failure> {
+    let store = Store::open(store, options)?;
+    if let Some(refused) = store.without_ring() {
+        text::complain(&format_args!("{refused}; going on with blocking I/O, which is slower"));
+    }
+    Ok(store)
 }
 
 fn selection(selectors: &Selectors) -> Result<Selection, Failure> {

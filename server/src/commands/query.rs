@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use tapstone::{DirectWriter, Packet, Packets, format_instant};
+use tapstone::{DirectWriter, OpenOptions, Packet, Packets, format_instant};
 use tapstone_packet::decode::Decoder;
 use tapstone_packet::summary::{Summary, summarise};
 
@@ -17,7 +17,7 @@ use crate::text;
 
 pub(crate) fn run(args: &Query) -> Result<u8, Failure> {
     let selection = selection(&args.selectors)?;
-    let store = open(&args.selectors.store)?;
+    let store = open(&args.selectors.store, OpenOptions::default())?;
     let started = Instant::now();
     let answer = if args.count {
         let answer = store.count(&selection)?;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tapstone::{Info, OpenOptions, Store, format_instant};
+use tapstone::{Info, OpenOptions, format_instant};
 
 use super::open;
 use crate::cli::Report;
@@ -12,7 +12,7 @@ use crate::exit::{COMPLETE, Failure, INCOMPLETE, stdout};
 use crate::text;
 
 pub(crate) fn info(args: &Report) -> Result<u8, Failure> {
-    let store = open(&args.store)?;
+    let store = open(&args.store, OpenOptions::default())?;
     let info = store.info()?;
     if args.json {
         print_json(&info_json(&info))?;
@@ -52,6 +52,7 @@ fn info_json(info: &Info) -> Value {
         "last": info.last.map(format_instant),
         "interfaces": interfaces,
         "damage": info.damage,
+        "io": if info.without_ring.is_none() { "io_uring" } else { "blocking" },
     })
 }
 
@@ -81,7 +82,7 @@ fn print_info(info: &Info) -> Result<(), Failure> {
 }
 
 pub(crate) fn check(args: &Report) -> Result<u8, Failure> {
-    let store = open(&args.store)?;
+    let store = open(&args.store, OpenOptions::default())?;
     let started = Instant::now();
     let report = store.check();
     if args.json {
@@ -124,7 +125,7 @@ pub(crate) fn check(args: &Report) -> Result<u8, Failure> {
 pub(crate) fn rebuild(args: &Report) -> Result<u8, Failure> {
     let started = Instant::now();
     let options = OpenOptions { rebuild: true, ..OpenOptions::default() };
-    let store = Store::open(&args.store, options)?;
+    let store = open(&args.store, options)?;
     let info = store.info()?;
     if args.json {
         print_json(&info_json(&info))?;

@@ -184,3 +184,32 @@ fn no_space_left_loses_nothing_that_was_stored() {
     let (_, out, _) = run(dir.path(), &["query", "--store", "s", "--count"]);
     assert_eq!(out.trim(), all.to_string());
 }
+
+/// The limit on locked memory is what a container most often withholds from io_uring.
+#[test]
+fn without_io_uring_everything_works_and_it_is_said_once() {
+    let dir = folder_with_capture();
+    let program = assert_cmd::cargo::cargo_bin!("tapstone");
+    let run = |words: &str| {
+        let script = format!("ulimit -l 64; exec {} {words}", program.display());
+        let output = std::process::Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words}: {error}");
+        assert_eq!(error.matches("blocking I/O").count(), 1, "{words}: {error}");
+        assert!(error.contains("ulimit -l"), "{words}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run("import --store s a.pcap");
+    assert_eq!(json(&run("info --store s --json"))["io"], "blocking");
+    let all = packets_in(&fs::read(dir.path().join("a.pcap")).unwrap());
+    assert_eq!(run("query --store s --count").trim(), all.to_string());
+    run("query --store s -w out.pcapng tcp");
+    run("flows --store s --limit 3 --where port:443");
+    assert!(run("check --store s").contains("sound"));
+    run("rebuild --store s");
+    assert_eq!(run("query --store s --count").trim(), all.to_string());
+}
