@@ -61,8 +61,9 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     /// Seconds since the epoch with nine decimals, as `tcpdump -tt --nano` prints them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (secs, nanos) = self.secs_nanos();
-        write!(f, "{secs}.{nanos:09}")
+        let nanos = self.attos().div_euclid(ATTOS_PER_NANO);
+        let (sign, nanos) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
+        write!(f, "{sign}{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000)
     }
 }
 
