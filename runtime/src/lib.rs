@@ -1,7 +1,7 @@
 //! What we ask of the world: files, the clock, tasks on cores. The only crate that names glommio.
 //!
-//! [`Shards`] are the cores: one glommio executor each, pinned, on a thread of its own. On a
-//! shard, [`file::DirectFile`] and [`appender::Appender`] do direct I/O. [`blocking`] is for the
+//! [`Shards`] are the cores: one glommio executor each, pinned, on a thread of its own; where
+//! io_uring is refused, a plain thread each. On a shard, [`file::DirectFile`] and [`appender::Appender`] do direct I/O. [`blocking`] is for the
 //! threads that are not shards.
 //!
 //! What is assumed of the disk:
