@@ -26,7 +26,7 @@ bench: setup
 
 # Tries every byte of a small store, one bad at a time, in about three minutes (make test tries some).
 prove: setup
-	TAPSTONE_PROVE=1 cargo test -p tapstone --test it corruption -- --nocapture
+	scripts/prove
 
 # Runs every fuzz target for some seconds, a minute in all (building them takes three more).
 fuzz-smoke: setup

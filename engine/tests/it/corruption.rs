@@ -2,8 +2,7 @@
 //!
 //! The store is small: three captures of eight packets, each a unit of one block. A bad byte may
 //! cost one block's packets at most, and whatever it costs is told. Some 700 bytes of a file are
-//! tried; with `TAPSTONE_PROVE=1` all that are not zero, and every 64th of those that are (each
-//! store that was ever opened in a process leaves glommio's event descriptor behind).
+//! tried; with `TAPSTONE_PROVE=1` all that are not zero, and every 64th of those that are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use tapstone_packet::capture_file::PcapngWriter;
 use tapstone_packet::interface::{Interface, LinkType};
 use tapstone_packet::time::Timestamp;
 
-use crate::support::{Raw, copy, import, raw};
+use crate::support::{Raw, allow_many_files, copy, import, raw};
 
 const PACKETS_A_BLOCK: usize = 8;
 const BLOCKS: usize = 3;
@@ -47,6 +46,7 @@ fn open(folder: &Path, rebuild: bool) -> Result<Store, String> {
 impl Sample {
     /// With its segment sealed, or left open as by a crash.
     fn new(sealed: bool) -> Sample {
+        allow_many_files();
         let dir = tempfile::tempdir().unwrap();
         let options = OpenOptions { create: true, shards: 1, rebuild: false };
         let store = Store::open(dir.path(), options).unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tapstone::{ImportOptions, ImportReport, OpenOptions, Packet, Selection, Store, Timestamp};
 use tapstone_packet::capture_file::{CaptureReader, PcapngWriter, Step};
 use tapstone_packet::interface::Interface;
@@ -69,6 +70,7 @@ pub(crate) fn numbered(capture: &Capture) -> Vec<u8> {
 }
 
 pub(crate) fn open(folder: &Path) -> Store {
+    allow_many_files();
     Store::open(folder, OpenOptions { create: true, shards: 2, rebuild: false }).unwrap()
 }
 
@@ -107,4 +109,11 @@ pub(crate) fn copy(from: &Path, to: &Path) {
             fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
         }
     }
+}
+
+/// Every store that was opened leaves a descriptor of glommio's behind in the process.
+pub(crate) fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
 }
