@@ -174,25 +174,28 @@ impl FlowTable {
 
     /// Puts a packet under a number that is there, or is the next.
     fn put_under(&mut self, flow: u32, key: &[u8], path: u32, first_end_started: bool) -> Found {
-        let key_at = (self.keys.len() as u32, key.len());
-        let is_new = flow as usize == self.flows.len();
+        let was_vacant = self.vacant.remove(&flow);
+        let is_new = was_vacant || flow as usize == self.flows.len();
         if is_new {
-            self.flows.push(Flow::new(key_at, path, first_end_started));
+            let row = Flow::new((self.keys.len() as u32, key.len()), path, first_end_started);
             self.keys.extend_from_slice(key);
-        } else if self.vacant.remove(&flow) {
-            self.flows[flow as usize] = Flow::new(key_at, path, first_end_started);
-            self.keys.extend_from_slice(key);
+            if was_vacant {
+                self.flows[flow as usize] = row;
+            } else {
+                self.flows.push(row);
+            }
         } else {
-            if self.flows[flow as usize].key(&self.keys) != key {
-                let opaque = FlowKey::opaque().as_bytes();
-                self.flows[flow as usize].key_at = self.keys.len() as u32;
-                self.flows[flow as usize].key_len = opaque.len() as u16;
+            let opaque = FlowKey::opaque().as_bytes();
+            let row = &mut self.flows[flow as usize];
+            let own = row.key(&self.keys);
+            // Once: every further packet of another key finds it opaque already.
+            if own != key && own != opaque {
+                (row.key_at, row.key_len) = (self.keys.len() as u32, opaque.len() as u16);
                 self.keys.extend_from_slice(opaque);
             }
             self.add_path(flow, path);
-            return Found { flow, local: 0, is_new: false, silent: false };
         }
-        Found { flow, local: 0, is_new: true, silent: false }
+        Found { flow, local: 0, is_new, silent: false }
     }
 
     fn insert(
