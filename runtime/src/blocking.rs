@@ -8,12 +8,19 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::file::FileError;
+use crate::simulation::{Inode, world};
 
 /// A file open for reading at any place, by any number of threads.
 #[derive(Debug)]
 pub struct ReadFile {
-    file: File,
+    file: Handle,
     path: PathBuf,
+}
+
+#[derive(Debug)]
+enum Handle {
+    System(File),
+    Simulated(Inode),
 }
 
 impl ReadFile {
@@ -23,7 +30,11 @@ impl ReadFile {
     ///
     /// When it does not exist or cannot be read.
     pub fn open(path: &Path) -> Result<ReadFile, FileError> {
-        let file = File::open(path).map_err(|error| FileError::new("open", path, error))?;
+        let file = match world() {
+            Some(world) => world.open(path).map(Handle::Simulated),
+            None => File::open(path).map(Handle::System),
+        };
+        let file = file.map_err(|error| FileError::new("open", path, error))?;
         Ok(ReadFile { file, path: path.to_owned() })
     }
 
@@ -39,8 +50,7 @@ impl ReadFile {
     ///
     /// When the system refuses.
     pub fn length(&self) -> Result<u64, FileError> {
-        let metadata = self.file.metadata();
-        metadata.map(|it| it.len()).map_err(|error| FileError::new("stat", &self.path, error))
+        self.file.length().map_err(|error| FileError::new("stat", &self.path, error))
     }
 
     /// Reads `len` bytes at `offset`.
@@ -57,13 +67,113 @@ impl ReadFile {
     }
 }
 
+impl Handle {
+    fn length(&self) -> io::Result<u64> {
+        match self {
+            Handle::System(file) => Ok(file.metadata()?.len()),
+            Handle::Simulated(inode) => simulated().len(*inode),
+        }
+    }
+
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        match self {
+            Handle::System(file) => file.read_exact_at(bytes, offset),
+            Handle::Simulated(inode) => simulated().read_exact_at(*inode, bytes, offset),
+        }
+    }
+}
+
+fn simulated() -> std::rc::Rc<crate::simulation::World> {
+    world().expect("a simulated file is used in its simulation")
+}
+
+/// A file that is read and written at any place, by any number of threads.
+#[derive(Debug)]
+pub struct RandomAccessFile {
+    file: Handle,
+}
+
+impl RandomAccessFile {
+    /// Opens a file, or makes an empty one, durably.
+    ///
+    /// # Errors
+    ///
+    /// When it can be neither opened nor made.
+    pub fn open_or_create(path: &Path) -> Result<RandomAccessFile, FileError> {
+        let mut options = fs::OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true).mode(0o600);
+        let file = match world() {
+            Some(world) => world.open_or_create(path, 0o600).map(Handle::Simulated),
+            None => options.open(path).map(Handle::System),
+        };
+        let file = file.map_err(|error| FileError::new("open", path, error))?;
+        sync_parent(path)?;
+        Ok(RandomAccessFile { file })
+    }
+
+    /// Bytes of the file.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    /// Fills `bytes` from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses, or the file ends before.
+    pub fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(bytes, offset)
+    }
+
+    /// Writes all of `bytes` at `offset`; a sync makes them durable.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        match &self.file {
+            Handle::System(file) => file.write_all_at(bytes, offset),
+            Handle::Simulated(inode) => simulated().write(*inode, offset, bytes),
+        }
+    }
+
+    /// Cuts the file to `len` bytes, or adds zeros.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn set_length(&self, len: u64) -> io::Result<()> {
+        match &self.file {
+            Handle::System(file) => file.set_len(len),
+            Handle::Simulated(inode) => simulated().set_len(*inode, len),
+        }
+    }
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    ///
+    /// When the disk refuses; what was written is then in doubt for good.
+    pub fn sync_data(&self) -> io::Result<()> {
+        match &self.file {
+            Handle::System(file) => file.sync_data(),
+            Handle::Simulated(inode) => simulated().sync(*inode),
+        }
+    }
+}
+
 /// The whole content of a small file; `None` when there is none.
 ///
 /// # Errors
 ///
 /// When it cannot be read.
 pub fn read_file(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    match fs::read(path) {
+    let read = world().map_or_else(|| fs::read(path), |world| world.read(path));
+    match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::new("read", path, error)),
@@ -84,13 +194,19 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
     let written = write_synced(&new, bytes, mode).and_then(|()| rename(&new, path));
     if written.is_err() {
         // What is left of a failed attempt only takes up space.
-        fs::remove_file(&new).ok();
+        remove_file(&new).ok();
     }
     written
 }
 
 fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let fail = |operation| move |error| FileError::new(operation, path, error);
+    if let Some(world) = world() {
+        let file = world.open_or_create(path, mode).map_err(fail("create"))?;
+        world.set_len(file, 0).map_err(fail("create"))?;
+        world.write(file, 0, bytes).map_err(fail("write"))?;
+        return world.sync(file).map_err(fail("sync"));
+    }
     let mut options = fs::OpenOptions::new();
     options.create(true).truncate(true).write(true).mode(mode);
     let mut file = options.open(path).map_err(fail("create"))?;
@@ -104,7 +220,8 @@ fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
 ///
 /// When the system refuses.
 pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
-    fs::rename(from, to).map_err(|error| FileError::new("rename", from, error))?;
+    let renamed = world().map_or_else(|| fs::rename(from, to), |world| world.rename(from, to));
+    renamed.map_err(|error| FileError::new("rename", from, error))?;
     sync_parent(to)
 }
 
@@ -114,12 +231,16 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
 ///
 /// When the system refuses.
 pub fn remove(path: &Path) -> Result<(), FileError> {
-    match fs::remove_file(path) {
+    match remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(FileError::new("remove", path, error))
         }
         _ => sync_parent(path),
     }
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    world().map_or_else(|| fs::remove_file(path), |world| world.remove(path))
 }
 
 /// Removes a directory and all that is in it; one that does not exist is removed already.
@@ -128,7 +249,8 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
 ///
 /// When the system refuses.
 pub fn remove_dir(path: &Path) -> Result<(), FileError> {
-    match fs::remove_dir_all(path) {
+    let removed = world().map_or_else(|| fs::remove_dir_all(path), |world| world.remove(path));
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(FileError::new("remove the directory", path, error))
         }
@@ -142,9 +264,9 @@ pub fn remove_dir(path: &Path) -> Result<(), FileError> {
 ///
 /// When the system refuses.
 pub fn sync_dir(path: &Path) -> Result<(), FileError> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| FileError::new("sync the directory", path, error))
+    let system = || File::open(path).and_then(|directory| directory.sync_all());
+    let synced = world().map_or_else(system, |world| world.sync_dir(path));
+    synced.map_err(|error| FileError::new("sync the directory", path, error))
 }
 
 fn sync_parent(path: &Path) -> Result<(), FileError> {
@@ -161,7 +283,8 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::DirBuilderExt;
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
-    builder.create(path).map_err(|error| FileError::new("create the directory", path, error))
+    let created = world().map_or_else(|| builder.create(path), |world| world.create_dir(path));
+    created.map_err(|error| FileError::new("create the directory", path, error))
 }
 
 /// The names in a directory, sorted; none when it does not exist.
@@ -170,16 +293,18 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
 ///
 /// When it cannot be read.
 pub fn list_dir(path: &Path) -> Result<Vec<OsString>, FileError> {
-    let fail = |error| FileError::new("list", path, error);
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(fail(error)),
-    };
-    let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    let mut names: Vec<OsString> = names.collect::<Result<_, _>>().map_err(fail)?;
-    names.sort_unstable();
-    Ok(names)
+    match world().map_or_else(|| names_in(path), |world| world.list(path)) {
+        Ok(mut names) => {
+            names.sort_unstable();
+            Ok(names)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(FileError::new("list", path, error)),
+    }
+}
+
+fn names_in(path: &Path) -> io::Result<Vec<OsString>> {
+    fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
 }
 
 /// Bytes of a file; `None` when there is none.
@@ -188,8 +313,9 @@ pub fn list_dir(path: &Path) -> Result<Vec<OsString>, FileError> {
 ///
 /// When the system refuses.
 pub fn file_len(path: &Path) -> Result<Option<u64>, FileError> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
+    let simulated = |world: std::rc::Rc<crate::simulation::World>| world.len(world.open(path)?);
+    match world().map_or_else(|| fs::metadata(path).map(|it| it.len()), simulated) {
+        Ok(length) => Ok(Some(length)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(FileError::new("stat", path, error)),
     }
@@ -201,8 +327,9 @@ pub fn file_len(path: &Path) -> Result<Option<u64>, FileError> {
 ///
 /// When it does not exist or the system refuses.
 pub fn permissions(path: &Path) -> Result<u32, FileError> {
-    let metadata = fs::metadata(path).map_err(|error| FileError::new("stat", path, error))?;
-    Ok(metadata.permissions().mode() & 0o7777)
+    let system = || fs::metadata(path).map(|it| it.permissions().mode() & 0o7777);
+    let mode = world().map_or_else(system, |world| world.mode(path));
+    mode.map_err(|error| FileError::new("stat", path, error))
 }
 
 /// Cuts a file to `len` bytes, durably.
@@ -211,11 +338,11 @@ pub fn permissions(path: &Path) -> Result<u32, FileError> {
 ///
 /// When the system refuses.
 pub fn cut(path: &Path, len: u64) -> Result<(), FileError> {
-    fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .and_then(|file| file.set_len(len).and_then(|()| file.sync_all()))
-        .map_err(|error| FileError::new("cut", path, error).at(len))
+    let cut = open_for_change(path).and_then(|file| {
+        file.set_length(len)?;
+        file.sync_data()
+    });
+    cut.map_err(|error| FileError::new("cut", path, error).at(len))
 }
 
 /// Writes `bytes` at `offset` of an existing file, durably.
@@ -224,11 +351,19 @@ pub fn cut(path: &Path, len: u64) -> Result<(), FileError> {
 ///
 /// When the system refuses.
 pub fn write_at(path: &Path, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
-    fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .and_then(|file| file.write_all_at(bytes, offset).and_then(|()| file.sync_all()))
-        .map_err(|error| FileError::new("write", path, error).at(offset))
+    let written = open_for_change(path).and_then(|file| {
+        file.write_all_at(bytes, offset)?;
+        file.sync_data()
+    });
+    written.map_err(|error| FileError::new("write", path, error).at(offset))
+}
+
+fn open_for_change(path: &Path) -> io::Result<RandomAccessFile> {
+    let file = match world() {
+        Some(world) => world.open(path).map(Handle::Simulated),
+        None => fs::OpenOptions::new().write(true).open(path).map(Handle::System),
+    };
+    Ok(RandomAccessFile { file: file? })
 }
 
 #[cfg(test)]

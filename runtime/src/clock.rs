@@ -2,9 +2,14 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::simulation;
+
 /// The wall clock: nanoseconds since the Unix epoch (0 when the clock stands before it).
 #[must_use]
 pub fn unix_nanos() -> u64 {
+    if let Some(world) = simulation::world() {
+        return world.unix_nanos();
+    }
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

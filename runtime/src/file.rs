@@ -14,6 +14,7 @@ use glommio::io::{DmaBuffer, DmaFile, OpenOptions, ReadResult};
 use crate::ALIGNMENT;
 use crate::aligned::AlignedBuffer;
 use crate::shards::is_on_ring;
+use crate::simulation::{self, Inode, World};
 
 /// What failed on a file: the operation, where, and why.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -86,10 +87,17 @@ pub struct DirectFile {
     path: Rc<Path>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Handle {
     Ring(Rc<DmaFile>),
     Plain(Rc<File>),
+    Simulated(Rc<World>, Inode),
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
 }
 
 impl DirectFile {
@@ -99,6 +107,10 @@ impl DirectFile {
     ///
     /// When it exists or cannot be created.
     pub async fn create_new(path: &Path) -> Result<DirectFile, FileError> {
+        if let Some(world) = simulation::world() {
+            let created = world.create_new(path, 0o600);
+            return Self::simulated("create", world, created, path);
+        }
         if !is_on_ring() {
             let options = std::fs::OpenOptions::new().create_new(true).write(true).clone();
             return Self::open_plain("create", options, path);
@@ -116,6 +128,10 @@ impl DirectFile {
     ///
     /// When it does not exist or cannot be read.
     pub async fn open(path: &Path) -> Result<DirectFile, FileError> {
+        if let Some(world) = simulation::world() {
+            let opened = world.open(path);
+            return Self::simulated("open", world, opened, path);
+        }
         if !is_on_ring() {
             return Self::open_plain("open", std::fs::OpenOptions::new().read(true).clone(), path);
         }
@@ -148,6 +164,16 @@ impl DirectFile {
         Ok(DirectFile { handle: Handle::Plain(Rc::new(file)), path: path.into() })
     }
 
+    fn simulated(
+        operation: &'static str,
+        world: Rc<World>,
+        opened: io::Result<Inode>,
+        path: &Path,
+    ) -> Result<DirectFile, FileError> {
+        let inode = opened.map_err(|error| FileError::new(operation, path, error))?;
+        Ok(DirectFile { handle: Handle::Simulated(world, inode), path: path.into() })
+    }
+
     /// The file's path.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -177,6 +203,14 @@ impl DirectFile {
                 buffer.truncate(read);
                 ReadBytes::Plain(buffer)
             }
+            Handle::Simulated(world, inode) => {
+                let mut buffer = AlignedBuffer::new(size);
+                let read = world.read_slowly(*inode, start, &mut buffer).await;
+                let read =
+                    read.map_err(|error| FileError::new("read", &self.path, error).at(offset))?;
+                buffer.truncate(read);
+                ReadBytes::Plain(buffer)
+            }
         };
         if read.len() < skip + len {
             let short = io::Error::from(io::ErrorKind::UnexpectedEof);
@@ -199,6 +233,9 @@ impl DirectFile {
             Handle::Plain(file) => {
                 file.sync_data().map_err(|error| FileError::new("sync", &self.path, error))
             }
+            Handle::Simulated(world, inode) => {
+                world.sync(*inode).map_err(|error| FileError::new("sync", &self.path, error))
+            }
         }
     }
 
@@ -214,7 +251,7 @@ impl DirectFile {
                 closed.map(drop).map_err(|error| failed("close", &self.path, error))
             }
             // Nothing is buffered, and every write was checked.
-            Handle::Plain(_) => Ok(()),
+            Handle::Plain(_) | Handle::Simulated(..) => Ok(()),
         }
     }
 
@@ -222,7 +259,7 @@ impl DirectFile {
     pub(crate) fn allocate(&self, size: usize) -> Chunk {
         match &self.handle {
             Handle::Ring(file) => Chunk::Ring(file.alloc_dma_buffer(size)),
-            Handle::Plain(_) => Chunk::Plain(AlignedBuffer::new(size)),
+            Handle::Plain(_) | Handle::Simulated(..) => Chunk::Plain(AlignedBuffer::new(size)),
         }
     }
 
@@ -242,6 +279,11 @@ impl DirectFile {
             }
             (Handle::Plain(file), Chunk::Plain(buffer)) => {
                 let written = file.write_all_at(&buffer, offset).map(|()| buffer.len());
+                let fail = |error| FileError::new("write", &self.path, error).at(offset);
+                (Some(Chunk::Plain(buffer)), written.map_err(fail))
+            }
+            (Handle::Simulated(world, inode), Chunk::Plain(buffer)) => {
+                let written = world.write_slowly(*inode, offset, &buffer).await;
                 let fail = |error| FileError::new("write", &self.path, error).at(offset);
                 (Some(Chunk::Plain(buffer)), written.map_err(fail))
             }

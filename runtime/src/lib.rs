@@ -1,8 +1,9 @@
 //! What we ask of the world: files, the clock, tasks on cores. The only crate that names glommio.
 //!
 //! [`Shards`] are the cores: one glommio executor each, pinned, on a thread of its own; where
-//! io_uring is refused, a plain thread each. On a shard, [`file::DirectFile`] and [`appender::Appender`] do direct I/O. [`blocking`] is for the
-//! threads that are not shards.
+//! io_uring is refused, a plain thread each. On a shard, [`file::DirectFile`] and
+//! [`appender::Appender`] do direct I/O. [`blocking`] is for the threads that are not shards. Within
+//! a [`simulation`] all of it happens in memory, as a seed decides.
 //!
 //! What is assumed of the disk:
 //!
@@ -23,11 +24,16 @@ pub mod clock;
 pub mod direct_writer;
 pub mod file;
 pub mod lock;
+mod random;
 mod shards;
+pub mod simulation;
+mod threads;
 
+pub use random::random_bytes;
 pub use shards::{
     Shards, Spawned, StartError, Task, TaskClass, TaskLost, spawn_local, yield_if_needed,
 };
+pub use threads::{Thread, block_on, map, spawn_thread};
 
 /// Direct writes begin and end at multiples of this many bytes: the largest physical sector met,
 /// so that no write of ours makes a disk rewrite part of a sector it holds already.

@@ -8,11 +8,15 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use futures_lite::stream::Stream;
+
+use crate::simulation;
+use crate::threads::block_on;
 
 /// How long one task may keep the others, and the completions of the disk, waiting.
 const TURN: Duration = Duration::from_millis(2);
@@ -73,6 +77,7 @@ struct Shard {
 enum Thread {
     Ring(glommio::ExecutorJoinHandle<()>),
     Plain(std::thread::JoinHandle<()>),
+    Simulated(async_task::Task<()>),
 }
 
 type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
@@ -88,6 +93,10 @@ impl Shards {
     ///
     /// When the system refuses threads; the error names the remedy.
     pub fn start(count: usize) -> Result<Shards, StartError> {
+        if let Some(world) = simulation::world() {
+            let shards = (0..count).map(|_| Shard::simulated(&world)).collect();
+            return Ok(Shards { shards, without_ring: None });
+        }
         match start_all(count, Shard::on_ring) {
             Ok(shards) => Ok(Shards { shards, without_ring: None }),
             Err(refused) => Self::start_without_ring(count, refused),
@@ -161,6 +170,13 @@ impl Shard {
         let thread = plain::start(shard, core, queue).map_err(StartError::Thread)?;
         Ok(Shard { jobs: Some(jobs), thread: Some(Thread::Plain(thread)) })
     }
+
+    fn simulated(world: &Rc<simulation::World>) -> Shard {
+        let (jobs, queue) = async_channel::unbounded();
+        let spawner = Rc::clone(world);
+        let running = run(queue, move |_, task| spawner.spawn(task).detach());
+        Shard { jobs: Some(jobs), thread: Some(Thread::Simulated(world.spawn(running))) }
+    }
 }
 
 impl fmt::Debug for Shard {
@@ -178,6 +194,10 @@ impl Drop for Shards {
             let ended_well = match thread {
                 Thread::Ring(thread) => thread.join().is_ok(),
                 Thread::Plain(thread) => thread.join().is_ok(),
+                Thread::Simulated(task) => {
+                    block_on(task);
+                    true
+                }
             };
             if !ended_well {
                 tracing::error!("a shard ended badly");
@@ -218,6 +238,8 @@ pub(crate) fn is_on_ring() -> bool {
 pub fn spawn_local<T: 'static>(future: impl Future<Output = T> + 'static) -> Spawned<T> {
     if is_on_ring() {
         Spawned::Ring(glommio::spawn_local(future))
+    } else if let Some(world) = simulation::world() {
+        Spawned::Simulated(world.spawn(future))
     } else {
         Spawned::Inline(Box::pin(future))
     }
@@ -228,6 +250,8 @@ pub enum Spawned<T> {
     #[doc(hidden)]
     Ring(glommio::Task<T>),
     #[doc(hidden)]
+    Simulated(async_task::Task<T>),
+    #[doc(hidden)]
     Inline(Pin<Box<dyn Future<Output = T>>>),
 }
 
@@ -237,6 +261,7 @@ impl<T> Future for Spawned<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         match &mut *self {
             Spawned::Ring(task) => Pin::new(task).poll(cx),
+            Spawned::Simulated(task) => Pin::new(task).poll(cx),
             Spawned::Inline(future) => future.as_mut().poll(cx),
         }
     }
@@ -284,7 +309,7 @@ impl<T> Task<T> {
     ///
     /// When the task panicked.
     pub fn wait(self) -> Result<T, TaskLost> {
-        self.answered.recv_blocking().map_err(|_| TaskLost)
+        block_on(self.answered.recv()).map_err(|_| TaskLost)
     }
 }
 

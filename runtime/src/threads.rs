@@ -1,0 +1,108 @@
+//! Threads that are not shards.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::io;
+
+use crate::simulation;
+
+/// Blocks this thread until `future` is done.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    match simulation::world() {
+        Some(world) => world.block_on(future),
+        None => futures_lite::future::block_on(future),
+    }
+}
+
+/// A thread that runs one future.
+pub struct Thread(Running);
+
+enum Running {
+    Thread(std::thread::JoinHandle<()>),
+    Simulated(async_task::Task<()>),
+}
+
+/// Starts a thread; `work` makes its future there, and the future never leaves.
+///
+/// # Errors
+///
+/// When there can be no more threads.
+pub fn spawn_thread<Fut: Future<Output = ()> + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Fut + Send + 'static,
+) -> io::Result<Thread> {
+    if let Some(world) = simulation::world() {
+        return Ok(Thread(Running::Simulated(world.spawn(async move { work().await }))));
+    }
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let thread = thread.spawn(move || futures_lite::future::block_on(work()))?;
+    Ok(Thread(Running::Thread(thread)))
+}
+
+impl Thread {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// What it panicked with, when it did.
+    pub fn join(self) -> Result<(), Box<dyn Any + Send>> {
+        match self.0 {
+            Running::Thread(thread) => thread.join(),
+            Running::Simulated(task) => {
+                block_on(task);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Thread")
+    }
+}
+
+/// Applies `work` to every item, on at most `threads` threads at once. Results come in order.
+///
+/// # Panics
+///
+/// When `work` does.
+pub fn map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    if simulation::world().is_some() {
+        return items.iter().map(work).collect();
+    }
+    let share = items.len().div_ceil(threads).max(1);
+    let work = &work;
+    std::thread::scope(|scope| {
+        let start = |items: &'_ [T]| items.iter().map(work).collect::<Vec<R>>();
+        let threads: Vec<_> =
+            items.chunks(share).map(|items| scope.spawn(move || start(items))).collect();
+        let done = threads.into_iter().map(|it| it.join());
+        done.flat_map(|it| it.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_item_is_mapped_in_order() {
+        for threads in [1, 3, 8] {
+            for count in [0, 1, 7, 8, 9] {
+                let items: Vec<usize> = (0..count).collect();
+                let expected: Vec<usize> = (0..count).map(|item| item * 2).collect();
+                assert_eq!(map(&items, threads, |item| item * 2), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_thread_is_waited_for() {
+        let (told, tell) = async_channel::bounded(1);
+        let work = move || async move { told.send(1).await.unwrap() };
+        spawn_thread("one", work).unwrap().join().unwrap();
+        assert_eq!(tell.try_recv(), Ok(1));
+    }
+}
