@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -43,6 +44,12 @@ impl FileError {
     pub fn at(mut self, offset: u64) -> FileError {
         self.offset = Some(offset);
         self
+    }
+
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
     }
 
     /// Whether the file system is full (or the process's file size limit is reached).
@@ -119,7 +126,8 @@ impl DirectFile {
         // For writing alone: glommio finds out whether a device can be polled by reading the first
         // file that it opens there, and an empty file makes it believe that any can.
         options.create_new(true).write(true).mode(0o600);
-        Self::open_ring("create", &options, path).await
+        let file = options.dma_open(path).await.map_err(|error| failed("create", path, error))?;
+        Ok(DirectFile { handle: Handle::Ring(Rc::new(file)), path: path.into() })
     }
 
     /// Opens a file for reading.
@@ -135,15 +143,16 @@ impl DirectFile {
         if !is_on_ring() {
             return Self::open_plain("open", std::fs::OpenOptions::new().read(true).clone(), path);
         }
-        Self::open_ring("open", OpenOptions::new().read(true), path).await
-    }
-
-    async fn open_ring(
-        operation: &'static str,
-        options: &OpenOptions,
-        path: &Path,
-    ) -> Result<DirectFile, FileError> {
-        let file = options.dma_open(path).await.map_err(|error| failed(operation, path, error))?;
+        // glommio asks for the path again once it has opened it, and panics when that was renamed or
+        // removed meanwhile. The name of a descriptor stays.
+        let held = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::PATH.bits().cast_signed())
+            .open(path)
+            .map_err(|error| FileError::new("open", path, error))?;
+        let name = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+        let opened = OpenOptions::new().read(true).dma_open(&name).await;
+        let file = opened.map_err(|error| failed("open", path, error))?;
         Ok(DirectFile { handle: Handle::Ring(Rc::new(file)), path: path.into() })
     }
 
@@ -404,6 +413,37 @@ mod tests {
                 file.close().await.unwrap();
             });
             task.wait().unwrap();
+        }
+    }
+
+    /// glommio panicked over a file that was renamed while it was being opened.
+    #[test]
+    fn a_file_may_be_renamed_while_it_is_opened() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&a, vec![7; 5000]).unwrap();
+        for shards in both_kinds(1) {
+            let over = std::sync::atomic::AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        std::fs::rename(&a, &b).unwrap();
+                        std::fs::rename(&b, &a).unwrap();
+                    }
+                });
+                let path = a.clone();
+                let task = shards.spawn(0, TaskClass::Query, move || async move {
+                    for _ in 0..3_000 {
+                        match DirectFile::open(&path).await {
+                            Ok(file) => assert_eq!(&*file.read_at(0, 1).await.unwrap(), [7]),
+                            Err(error) => assert!(error.is_not_found(), "{error}"),
+                        }
+                    }
+                });
+                let answered = task.wait();
+                over.store(true, std::sync::atomic::Ordering::Relaxed);
+                answered.unwrap();
+            });
         }
     }
 
