@@ -94,20 +94,38 @@ pub struct RandomAccessFile {
 }
 
 impl RandomAccessFile {
-    /// Opens a file, or makes an empty one, durably.
+    /// Opens a file that is there.
     ///
     /// # Errors
     ///
-    /// When it can be neither opened nor made.
-    pub fn open_or_create(path: &Path) -> Result<RandomAccessFile, FileError> {
-        let mut options = fs::OpenOptions::new();
-        options.create(true).truncate(false).read(true).write(true).mode(0o600);
+    /// When it is not, or cannot be opened.
+    pub fn open(path: &Path) -> Result<RandomAccessFile, FileError> {
         let file = match world() {
-            Some(world) => world.open_or_create(path, 0o600).map(Handle::Simulated),
-            None => options.open(path).map(Handle::System),
+            Some(world) => world.open(path).map(Handle::Simulated),
+            None => {
+                let mut options = fs::OpenOptions::new();
+                options.read(true).write(true).open(path).map(Handle::System)
+            }
         };
         let file = file.map_err(|error| FileError::new("open", path, error))?;
-        sync_parent(path)?;
+        Ok(RandomAccessFile { file })
+    }
+
+    /// Makes a file that is not there yet. Its name is not durable.
+    ///
+    /// # Errors
+    ///
+    /// When it is there, or cannot be made.
+    pub fn create_new(path: &Path) -> Result<RandomAccessFile, FileError> {
+        let file = match world() {
+            Some(world) => world.create_new(path, 0o600).map(Handle::Simulated),
+            None => {
+                let mut options = fs::OpenOptions::new();
+                options.create_new(true).read(true).write(true).mode(0o600);
+                options.open(path).map(Handle::System)
+            }
+        };
+        let file = file.map_err(|error| FileError::new("create", path, error))?;
         Ok(RandomAccessFile { file })
     }
 
@@ -273,18 +291,25 @@ fn sync_parent(path: &Path) -> Result<(), FileError> {
     sync_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref()))
 }
 
-/// Makes a directory that only its owner can enter, and those above it; one that exists is left
-/// as it is.
+/// Makes a directory that only its owner can enter, and those above it, durably; one that exists is
+/// left as it is.
 ///
 /// # Errors
 ///
 /// When the system refuses.
 pub fn create_dir(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::DirBuilderExt;
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    let created = world().map_or_else(|| builder.create(path), |world| world.create_dir(path));
-    created.map_err(|error| FileError::new("create the directory", path, error))
+    if path.as_os_str().is_empty() || file_len(path)?.is_some() {
+        return Ok(());
+    }
+    create_dir(path.parent().unwrap_or(path))?;
+    let system = || fs::DirBuilder::new().mode(0o700).create(path);
+    match world().map_or_else(system, |world| world.create_dir(path)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(FileError::new("create the directory", path, error))
+        }
+        _ => sync_parent(path),
+    }
 }
 
 /// The names in a directory, sorted; none when it does not exist.
@@ -338,10 +363,8 @@ pub fn permissions(path: &Path) -> Result<u32, FileError> {
 ///
 /// When the system refuses.
 pub fn cut(path: &Path, len: u64) -> Result<(), FileError> {
-    let cut = open_for_change(path).and_then(|file| {
-        file.set_length(len)?;
-        file.sync_data()
-    });
+    let file = RandomAccessFile::open(path)?;
+    let cut = file.set_length(len).and_then(|()| file.sync_data());
     cut.map_err(|error| FileError::new("cut", path, error).at(len))
 }
 
@@ -351,19 +374,9 @@ pub fn cut(path: &Path, len: u64) -> Result<(), FileError> {
 ///
 /// When the system refuses.
 pub fn write_at(path: &Path, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
-    let written = open_for_change(path).and_then(|file| {
-        file.write_all_at(bytes, offset)?;
-        file.sync_data()
-    });
+    let file = RandomAccessFile::open(path)?;
+    let written = file.write_all_at(bytes, offset).and_then(|()| file.sync_data());
     written.map_err(|error| FileError::new("write", path, error).at(offset))
-}
-
-fn open_for_change(path: &Path) -> io::Result<RandomAccessFile> {
-    let file = match world() {
-        Some(world) => world.open(path).map(Handle::Simulated),
-        None => fs::OpenOptions::new().write(true).open(path).map(Handle::System),
-    };
-    Ok(RandomAccessFile { file: file? })
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub use random::random_bytes;
 pub use shards::{
     Shards, Spawned, StartError, Task, TaskClass, TaskLost, spawn_local, yield_if_needed,
 };
+pub use simulation::is_real;
 pub use threads::{Thread, block_on, map, spawn_thread};
 
 /// Direct writes begin and end at multiples of this many bytes: the largest physical sector met,

@@ -63,6 +63,12 @@ pub(crate) fn world() -> Option<Rc<World>> {
     WORLD.with_borrow(Clone::clone)
 }
 
+/// Whether files are the system's own, so that libraries with I/O of their own can use them too.
+#[must_use]
+pub fn is_real() -> bool {
+    world().is_none()
+}
+
 impl Simulation {
     /// A world with this disk, in which `seed` decides everything.
     #[must_use]
