@@ -1,9 +1,11 @@
 //! Making the split of a sealed segment, on a thread of its own, and telling the catalog.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use async_channel::{Receiver, Sender};
+use async_channel::{Receiver, Sender, TryRecvError};
+use futures_lite::future::yield_now;
 use tapstone_index::{BuildError, FlowEntry, SplitBuilder};
 use tapstone_packet::flow::Path;
 use tapstone_packet::names::Answer;
@@ -13,11 +15,15 @@ use tapstone_runtime::file::FileError;
 use crate::catalog::{Catalog, CatalogError, CheckpointRow, Sealed, SegmentRow};
 use crate::flows::table::FlowTable;
 use crate::id::StoreId;
-use crate::keys::{BucketId, KeyRing};
+use crate::keys::KeyRing;
 use crate::layout::Layout;
 use crate::name_cache::NameCache;
+use crate::recovery::{Later, apply_later};
+use crate::segment::description::Checkpoint;
+use crate::segment::reader::Segment;
 use crate::segment::split_file;
-use crate::segment::writer::{Finished, WriteError};
+use crate::segment::writer::WriteError;
+use crate::unindexed::Unindexed;
 
 /// Why a sealed segment could not be indexed. Its packets are safe, and are found by scanning;
 /// the index is made when the store is opened next.
@@ -40,10 +46,10 @@ pub enum SealError {
 /// A sealed segment and its flows.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) finished: Finished,
-    pub(crate) shard: u16,
-    pub(crate) bucket: BucketId,
-    pub(crate) table: FlowTable,
+    pub(crate) segment: Arc<Segment>,
+    /// Bytes of its file.
+    pub(crate) stored_bytes: u64,
+    pub(crate) table: Arc<FlowTable>,
     pub(crate) answers: Vec<Answer>,
     /// The log of the segment, not needed any more once the catalog knows it.
     pub(crate) wal: Option<PathBuf>,
@@ -58,66 +64,96 @@ pub(crate) struct Builder {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) names: Arc<NameCache>,
+    pub(crate) unindexed: Arc<Unindexed>,
 }
 
 impl Builder {
-    /// Takes jobs until nobody can send any.
-    pub(crate) fn run(&self, jobs: &Receiver<Job>) {
-        while let Ok(mut job) = jobs.recv_blocking() {
-            let done = job.done.take();
-            let result = self.build(job);
-            if let Err(error) = &result {
-                tracing::error!(%error, "a sealed segment could not be indexed");
-            }
-            if let Some(done) = done {
-                // Whoever asked may have gone.
-                done.send_blocking(result).ok();
+    /// Takes jobs until nobody can send any; while there are none, does what recovery left.
+    pub(crate) async fn run(self, jobs: Receiver<Job>, mut later: VecDeque<Later>) {
+        loop {
+            match jobs.try_recv() {
+                Ok(job) => self.build_and_tell(job).await,
+                Err(TryRecvError::Closed) => return,
+                Err(TryRecvError::Empty) => match later.pop_front() {
+                    Some(step) => {
+                        // What follows a step that failed may depend on it.
+                        if !apply_later(&self, step) {
+                            later.retain(|step| !matches!(step, Later::Remove(_)));
+                        }
+                        yield_now().await;
+                    }
+                    None => match jobs.recv().await {
+                        Ok(job) => self.build_and_tell(job).await,
+                        Err(_) => return,
+                    },
+                },
             }
         }
     }
 
+    async fn build_and_tell(&self, mut job: Job) {
+        let done = job.done.take();
+        let result = self.build(&job);
+        if let Err(error) = &result {
+            let path = job.segment.path.display();
+            let text = format!("{path} could not be indexed and is read as it is: {error}");
+            self.unindexed.tell([text]);
+            self.unindexed.give_up(job.segment.id());
+        }
+        if let Some(done) = done {
+            // Whoever asked may have gone.
+            done.send(result).await.ok();
+        }
+    }
+
     /// Builds one split, writes it, and records the segment.
-    pub(crate) fn build(&self, job: Job) -> Result<(), SealError> {
-        let Job { finished, shard, bucket, table, answers, wal, .. } = job;
-        let owner = finished.owner;
-        let split = build_split(&table, &answers)?;
+    pub(crate) fn build(&self, job: &Job) -> Result<(), SealError> {
+        let Job { segment, stored_bytes, table, answers, wal, .. } = job;
+        let (opened, owner) = (&segment.opened, segment.opened.owner);
+        let split = build_split(table, answers)?;
         let path = self.layout.split(owner.segment);
-        let (keys, secret) = (&self.keys, &finished.secret);
+        let (keys, secret, bucket) = (&self.keys, &opened.secret, opened.bucket);
         let index_bytes = split_file::write(&path, keys, owner, bucket, secret, &split.bytes)?;
-        let checkpoints = finished.map.units.iter().filter_map(|unit| {
-            let checkpoint = unit.checkpoint?;
-            let row = CheckpointRow {
-                packets: checkpoint.packets,
-                source: unit.source.clone(),
-                created_nanos: finished.created_nanos,
-            };
-            Some((checkpoint, row))
-        });
+        let totals = segment.map.totals(table.len() as u32);
         let row = SegmentRow {
-            shard,
-            created_nanos: finished.created_nanos,
-            packets: finished.totals.packets,
-            packet_bytes: finished.totals.packet_bytes,
-            flows: table.len() as u32,
-            blocks: finished.totals.blocks,
-            first: finished.totals.time_min,
-            last: finished.totals.time_max,
-            stored_bytes: finished.stored_bytes,
+            shard: opened.shard,
+            created_nanos: opened.created_nanos,
+            packets: totals.packets,
+            packet_bytes: totals.packet_bytes,
+            flows: totals.flows,
+            blocks: totals.blocks,
+            first: totals.time_min,
+            last: totals.time_max,
+            stored_bytes: *stored_bytes,
             index_bytes,
-            interfaces: finished.map.interfaces().map(|interface| interface.encode()).collect(),
+            interfaces: segment.interfaces.iter().map(|interface| interface.encode()).collect(),
         };
         self.catalog.add(&[Sealed {
             id: owner.segment,
             row,
             summary: split.summary,
-            checkpoints: checkpoints.collect(),
+            checkpoints: checkpoints(segment).collect(),
         }])?;
-        self.names.learn(&answers);
+        self.unindexed.remove(owner.segment);
+        self.names.learn(answers);
         if let Some(wal) = wal {
-            blocking::remove(&wal)?;
+            blocking::remove(wal)?;
         }
         Ok(())
     }
+}
+
+/// How far the sources of a segment's packets were stored with each of its units.
+pub(crate) fn checkpoints(segment: &Segment) -> impl Iterator<Item = (Checkpoint, CheckpointRow)> {
+    segment.map.units.iter().filter_map(|unit| {
+        let checkpoint = unit.checkpoint?;
+        let row = CheckpointRow {
+            packets: checkpoint.packets,
+            source: unit.source.clone(),
+            created_nanos: segment.opened.created_nanos,
+        };
+        Some((checkpoint, row))
+    })
 }
 
 fn build_split(

@@ -3,13 +3,18 @@
 //! (docs/format/catalog.md).
 
 use std::collections::BTreeMap;
+use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 use tapstone_packet::time::Timestamp;
+use tapstone_runtime::blocking::{self, RandomAccessFile};
+use tapstone_runtime::file::FileError;
 
 use crate::id::SegmentId;
 use crate::segment::description::Checkpoint;
@@ -31,6 +36,9 @@ pub enum CatalogError {
         /// What redb says.
         source: Box<redb::Error>,
     },
+    /// The file cannot be opened.
+    #[error("catalog: {0}")]
+    File(#[from] FileError),
     /// Its bytes changed on the disk.
     #[error(
         "catalog {} is damaged; all of it can be made again, run: tapstone rebuild", path.display()
@@ -108,22 +116,16 @@ pub(crate) struct Catalog {
 impl Catalog {
     /// Opens the catalog, making an empty one where there is none.
     pub(crate) fn open(path: &Path) -> Result<Catalog, CatalogError> {
-        let database = open_database(path)?;
-        let catalog = Catalog { path: path.to_owned(), database };
-        if let Some(version) = catalog.version()? {
-            if version > VERSION {
-                return Err(CatalogError::Version { path: path.to_owned(), version });
-            }
-            return Ok(catalog);
+        if blocking::file_len(path)?.is_none() {
+            make(path)?;
         }
-        catalog.write(|transaction| {
-            transaction.open_table(META)?.insert("version", VERSION)?;
-            transaction.open_table(SEGMENTS)?;
-            transaction.open_table(SUMMARIES)?;
-            transaction.open_table(CHECKPOINTS)?;
-            Ok(())
-        })?;
-        Ok(catalog)
+        let database = open_database(path, RandomAccessFile::open(path)?)?;
+        let catalog = Catalog { path: path.to_owned(), database };
+        match catalog.version()? {
+            Some(VERSION) => Ok(catalog),
+            Some(version) => Err(CatalogError::Version { path: path.to_owned(), version }),
+            None => Err(CatalogError::Damaged { path: path.to_owned() }),
+        }
     }
 
     /// Records sealed segments, durably.
@@ -246,21 +248,66 @@ impl Catalog {
     }
 }
 
+/// Makes an empty catalog. It gets its name when it is whole: one that a power cut left half made
+/// would be taken for a damaged one.
+fn make(path: &Path) -> Result<(), CatalogError> {
+    let new = path.with_extension("new");
+    blocking::remove(&new)?;
+    let database = open_database(&new, RandomAccessFile::create_new(&new)?)?;
+    let catalog = Catalog { path: new.clone(), database };
+    catalog.write(|transaction| {
+        transaction.open_table(META)?.insert("version", VERSION)?;
+        transaction.open_table(SEGMENTS)?;
+        transaction.open_table(SUMMARIES)?;
+        transaction.open_table(CHECKPOINTS)?;
+        Ok(())
+    })?;
+    drop(catalog);
+    Ok(blocking::rename(&new, path)?)
+}
+
 /// Opens the database and verifies every checksum in it (0.2 s at ten thousand segments): redb
 /// trusts what it reads later on, and panics over pages that changed on the disk. It may even while
 /// it opens or checks them; such a database is left alone, since closing it would trip over them
 /// again.
-fn open_database(path: &Path) -> Result<Database, CatalogError> {
+fn open_database(path: &Path, file: RandomAccessFile) -> Result<Database, CatalogError> {
     let damaged = || CatalogError::Damaged { path: path.to_owned() };
     let fail = |source: redb::Error| match source {
         redb::Error::Corrupted(_) => damaged(),
         source => CatalogError::Database { path: path.to_owned(), source: Box::new(source) },
     };
     let opened = catch_unwind(|| {
-        let mut database = ManuallyDrop::new(Database::create(path)?);
+        let database = Database::builder().create_with_backend(CatalogFile(file))?;
+        let mut database = ManuallyDrop::new(database);
         database.check_integrity().map(|_| ManuallyDrop::into_inner(database))
     });
     opened.map_err(|_| damaged())?.map_err(|error| fail(error.into()))
+}
+
+/// The catalog's file, as redb asks for it. Who may open it is decided by the store's own lock.
+#[derive(Debug)]
+struct CatalogFile(RandomAccessFile);
+
+impl StorageBackend for CatalogFile {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.0.length()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.0.set_length(len)
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.0.write_all_at(data, offset)
+    }
 }
 
 fn to_json(row: &impl Serialize) -> Vec<u8> {

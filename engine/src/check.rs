@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tapstone_index::Split;
-use tapstone_runtime::blocking::{self, ReadFile};
+use tapstone_runtime::blocking;
 use tapstone_wal::{ScanEnd, read_folder};
 
 use crate::catalog::SegmentRow;
@@ -13,7 +13,6 @@ use crate::segment::directory::Directory;
 use crate::segment::reader::{self, Segment};
 use crate::segment::scan::check_unit_end;
 use crate::segment::split_file;
-use crate::segment::writer::totals;
 use crate::store::Store;
 
 /// What a check looked at and found.
@@ -59,14 +58,17 @@ impl CheckReport {
 }
 
 impl Store {
-    /// Reads everything and verifies it. Open segments are checked as far as they are durable.
+    /// Reads everything and verifies it, once what a crash left is in order. Open segments are
+    /// checked as far as they are durable.
     #[must_use]
     pub fn check(&self) -> CheckReport {
+        self.wait_until_indexed();
         let mut report = CheckReport::default();
         let layout = &self.inner.layout;
         for text in self.damage() {
             report.add(layout.root().to_owned(), None, text);
         }
+        let without_row = self.segments_without_row();
         let rows = match self.inner.catalog.segments() {
             Ok(rows) => rows,
             Err(error) => {
@@ -82,7 +84,9 @@ impl Store {
                 for name in names {
                     let id = name.to_str().and_then(|name| name.strip_suffix(".seg"));
                     let id = id.and_then(|id| id.parse::<SegmentId>().ok());
-                    if id.is_some_and(|id| !rows.contains_key(&id)) {
+                    let known =
+                        |id| rows.contains_key(&id) || without_row.iter().any(|it| it.id() == id);
+                    if id.is_some_and(|id| !known(id)) {
                         let what = "it is not in the catalog; run: tapstone rebuild";
                         report.add(layout.segments().join(&name), None, what);
                     }
@@ -90,8 +94,8 @@ impl Store {
             }
             Err(error) => report.add(layout.segments(), None, error),
         }
-        for view in self.look_at_open_segments(&[]) {
-            self.check_blocks(&view.segment, u32::MAX, &mut report);
+        for segment in without_row.iter().filter(|segment| !rows.contains_key(&segment.id())) {
+            self.check_blocks(segment, u32::MAX, &mut report);
         }
         match read_folder(&layout.wal()) {
             Ok(files) => {
@@ -118,7 +122,7 @@ impl Store {
         for (offset, what) in &segment.damage {
             report.add(path.clone(), Some(*offset), what);
         }
-        let counted = totals(&segment.map, row.flows);
+        let counted = segment.map.totals(row.flows);
         let same = segment.totals.as_ref().is_none_or(|said| {
             (said.packets, said.packet_bytes, said.blocks, said.flows)
                 == (counted.packets, counted.packet_bytes, counted.blocks, counted.flows)
@@ -137,7 +141,7 @@ impl Store {
     }
 
     fn check_blocks(&self, segment: &Segment, flows: u32, report: &mut CheckReport) {
-        let file = match ReadFile::open(&segment.path) {
+        let file = match segment.read_file() {
             Ok(file) => file,
             Err(error) => return report.add(segment.path.clone(), None, error),
         };

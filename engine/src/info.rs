@@ -45,6 +45,7 @@ impl Store {
     ///
     /// When the catalog cannot be read.
     pub fn info(&self) -> Result<Info, CatalogError> {
+        let without_row = self.segments_without_row();
         let rows = self.inner.catalog.segments()?;
         let mut info = Info {
             store: self.id(),
@@ -57,15 +58,13 @@ impl Store {
             first: None,
             last: None,
             interfaces: self.interfaces()?,
-            damage: self.damage().to_vec(),
+            damage: self.damage(),
             without_ring: self.without_ring().map(ToString::to_string),
         };
         let catalog = blocking::file_len(self.inner.catalog.path());
         info.index_bytes += catalog.ok().flatten().unwrap_or(0);
         let mut times: Vec<_> = rows.values().map(|row| (row.first, row.last)).collect();
-        let open = self.look_at_open_segments(&[]);
-        let open = open.into_iter().map(|view| view.segment).chain(self.unfinished());
-        for segment in open.filter(|segment| !rows.contains_key(&segment.id())) {
+        for segment in without_row.iter().filter(|segment| !rows.contains_key(&segment.id())) {
             info.segments += 1;
             for unit in &segment.map.units {
                 info.packets += u64::from(unit.packets());

@@ -32,6 +32,7 @@ mod segment;
 mod shard;
 mod store;
 mod store_file;
+mod unindexed;
 
 pub use builder::SealError;
 pub use catalog::CatalogError;
@@ -43,6 +44,7 @@ pub use id::{ParseIdError, SegmentId, StoreId};
 pub use import::{ImportError, ImportOptions, ImportReport, KnownBefore, Progress};
 pub use info::{Flow, Info};
 pub use keys::KeyError;
+pub use limits::Sizes;
 pub use query::{
     Answer, Completeness, FlowId, InstantError, Missing, Packet, PacketStream, Packets, QueryError,
     Refused, Selection, format_instant, parse_instant,

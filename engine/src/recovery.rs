@@ -2,13 +2,14 @@
 //!
 //! Gathering changes nothing. The plan is a pure function of what was gathered. Each step can be
 //! repeated: a crash during recovery only means recovering again. Segments that a crash left open
-//! are finished from what verifies and never appended to again.
+//! are finished from what verifies and never appended to again. Finishing and indexing wait until
+//! packets are taken in again; meanwhile what verifies is read as it is.
 
 mod apply;
 mod gather;
 mod plan;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use tapstone_runtime::file::FileError;
 
@@ -16,7 +17,9 @@ use crate::builder::{Builder, SealError};
 use crate::catalog::CatalogError;
 use crate::query::Missing;
 use crate::replay::ReplayError;
-use crate::segment::reader::{OpenSegmentError, Segment};
+use crate::segment::reader::OpenSegmentError;
+
+pub(crate) use apply::{Later, apply_later};
 
 /// Why a store could not be put in order.
 #[derive(Debug, thiserror::Error)]
@@ -43,24 +46,13 @@ pub enum RecoverError {
 pub(crate) struct Recovered {
     /// Larger than the sequence number of any segment there ever was.
     pub(crate) next_sequence: u32,
-    /// Segments that could not be finished, and what verifies of them.
-    pub(crate) unfinished: Vec<Arc<Segment>>,
     /// Acknowledged packets that are not in their place.
     pub(crate) lost: Vec<Missing>,
-    /// What is wrong and cannot be put right.
-    pub(crate) damage: Vec<String>,
+    /// What is left to do, in this order.
+    pub(crate) later: VecDeque<Later>,
 }
 
-impl Recovered {
-    fn tell(&mut self, damage: impl IntoIterator<Item = String>) {
-        for text in damage {
-            tracing::error!("{text}");
-            self.damage.push(text);
-        }
-    }
-}
-
-/// Puts a store in order.
+/// Puts a store in order, as far as taking packets in and answering depend on it.
 pub(crate) fn recover(builder: &Builder) -> Result<Recovered, RecoverError> {
     let facts = gather::gather(builder)?;
     let steps = plan::plan(&facts);

@@ -44,7 +44,7 @@ struct Place {
 
 /// Reads every packet in order of arrival.
 pub(crate) fn replay(segment: &Segment) -> Result<Replayed, ReplayError> {
-    let file = ReadFile::open(&segment.path)?;
+    let file = segment.read_file()?;
     let mut tracker = Tracker::default();
     let mut damaged = Vec::new();
     for unit in &segment.map.units {

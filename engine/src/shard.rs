@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_channel::{Receiver, Sender};
 use tapstone_index::FlowSet;
-use tapstone_packet::flow::Path;
 use tapstone_packet::predicate::Predicate;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::clock;
@@ -21,10 +20,11 @@ use crate::import::group;
 use crate::journal::{Record, StoredUnit};
 use crate::keys::KeyRing;
 use crate::layout::Layout;
-use crate::limits::{SEGMENT_FLOWS_MAX, SEGMENT_SIZE};
+use crate::limits::Sizes;
 use crate::segment::directory::Entry;
 use crate::segment::reader::Segment;
 use crate::segment::writer::{SegmentWriter, UnitPackets, WriteError};
+use crate::unindexed::Unindexed;
 
 /// Units written before they are made durable together.
 const UNITS_PER_COMMIT: usize = 4;
@@ -111,10 +111,12 @@ pub(crate) struct OpenView {
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) layout: Layout,
+    pub(crate) sizes: Sizes,
     pub(crate) store: StoreId,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) next_sequence: Arc<AtomicU32>,
     pub(crate) builder: Sender<Job>,
+    pub(crate) unindexed: Arc<Unindexed>,
 }
 
 /// The shard itself.
@@ -196,8 +198,8 @@ impl Shard {
         }
         self.write(batch).await?;
         let open = self.open.as_ref().expect("it was begun above");
-        let full =
-            open.writer.size() >= SEGMENT_SIZE || self.tracker.table.len() >= SEGMENT_FLOWS_MAX;
+        let sizes = self.context.sizes;
+        let full = open.writer.size() >= sizes.segment || self.tracker.table.len() >= sizes.flows;
         if full {
             self.seal(None).await?;
         } else if open.uncommitted.len() >= UNITS_PER_COMMIT {
@@ -216,6 +218,7 @@ impl Shard {
             self.number,
             sequence,
             clock::unix_nanos(),
+            context.sizes.block,
         )
         .await?;
         // Each segment has a log of its own; records count from its sequence number, so that two
@@ -357,42 +360,39 @@ impl Shard {
         done: Option<Sender<Result<(), SealError>>>,
     ) -> Result<(), IngestError> {
         self.try_commit().await?;
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        let bucket = open.writer.bucket();
+        let Some(open) = self.open.take() else { return Ok(()) };
         let (table, answers) = self.tracker.end_segment();
-        let finished = open.writer.finish(table.len() as u32).await?;
-        open.wal.append(Record::Sealed(finished.owner.segment).encode());
-        open.wal.commit().await?;
-        let wal: PathBuf = open.wal.close().await?;
-        let shard = self.number;
-        let job = Job { finished, shard, bucket, table, answers, wal: Some(wal), done };
+        let table = Arc::new(table);
+        // From here on queries find it there, until they find it in the catalog.
+        let unindexed = &self.context.unindexed;
+        let segment = Arc::new(open.writer.durable_part(open.durable_units));
+        unindexed.add(Arc::clone(&segment), Some(Arc::clone(&table)));
+        let finished = Self::finish(open, table.len() as u32).await;
+        let (segment, stored_bytes, wal) =
+            finished.inspect_err(|_| unindexed.give_up(segment.id()))?;
+        let segment = Arc::new(segment);
+        let job = Job { segment, stored_bytes, table, answers, wal: Some(wal), done };
         // The builder lives as long as the store; when it died, the segment is indexed at the
         // next opening.
-        self.context.builder.send(job).await.ok();
+        if let Err(job) = self.context.builder.send(job).await {
+            unindexed.give_up(job.0.segment.id());
+        }
         Ok(())
+    }
+
+    /// Ends a segment's file and its log; gives the segment, its bytes, and where the log is.
+    async fn finish(mut open: Open, flows: u32) -> Result<(Segment, u64, PathBuf), IngestError> {
+        let (segment, stored_bytes) = open.writer.finish(flows).await?;
+        open.wal.append(Record::Sealed(segment.id()).encode());
+        open.wal.commit().await?;
+        Ok((segment, stored_bytes, open.wal.close().await?))
     }
 
     fn look(&self, predicates: &[Predicate]) -> Option<OpenView> {
         let open = self.open.as_ref()?;
         let segment = open.writer.durable_part(open.durable_units);
         let table = &self.tracker.table;
-        let paths: Vec<&Path> = table.path_list().collect();
-        let mut numbers = Vec::new();
-        let flows = predicates
-            .iter()
-            .map(|predicate| {
-                let mut set = FlowSet::empty(table.len() as u32);
-                for flow in 0..table.len() as u32 {
-                    table.paths(flow, &mut numbers);
-                    let taken: Vec<&Path> =
-                        numbers.iter().map(|number| paths[*number as usize]).collect();
-                    if predicate.matches(&table.view(flow, &taken)) {
-                        set.insert(flow);
-                    }
-                }
-                set
-            })
-            .collect();
+        let flows = predicates.iter().map(|predicate| table.matching(predicate)).collect();
         Some(OpenView { segment: Arc::new(segment), flows })
     }
 }

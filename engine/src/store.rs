@@ -1,11 +1,11 @@
 //! The store: opening, closing, and what it says of itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use async_channel::Sender;
 use tapstone_index::Split;
@@ -15,13 +15,16 @@ use tapstone_packet::predicate::{NamePattern, Predicate};
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::file::FileError;
 use tapstone_runtime::lock::{FolderLock, LockError};
-use tapstone_runtime::{Shards, StartError, TaskClass, blocking};
+use tapstone_runtime::{
+    Shards, StartError, TaskClass, Thread, block_on, blocking, random_bytes, spawn_thread,
+};
 
 use crate::builder::Builder;
 use crate::catalog::{Catalog, CatalogError};
 use crate::id::{SegmentId, StoreId};
-use crate::keys::{KeyError, KeyRing, random_bytes};
+use crate::keys::{KeyError, KeyRing};
 use crate::layout::Layout;
+use crate::limits::Sizes;
 use crate::name_cache::NameCache;
 use crate::query::Missing;
 use crate::query::plan::{OpenSplitError, dialect_of};
@@ -30,6 +33,7 @@ use crate::segment::reader::{self, OpenSegmentError, Segment};
 use crate::segment::split_file;
 use crate::shard::{Command, Context, OpenView, SealFailure, Shard};
 use crate::store_file::{self, StoreFileError};
+use crate::unindexed::Unindexed;
 
 /// Segments being built wait here when the builder is behind; more, and taking packets waits.
 const BUILDER_QUEUE: usize = 1;
@@ -77,13 +81,15 @@ pub struct OpenOptions {
     pub shards: usize,
     /// Forget catalog and splits, and make them anew from the segments.
     pub rebuild: bool,
+    /// How what is taken in is cut up.
+    pub sizes: Sizes,
 }
 
 impl Default for OpenOptions {
     /// An existing store, on two shards at most.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        OpenOptions { create: false, shards: cores, rebuild: false }
+        OpenOptions { create: false, shards: cores, rebuild: false, sizes: Sizes::default() }
     }
 }
 
@@ -96,6 +102,7 @@ pub struct Store {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) layout: Layout,
+    pub(crate) sizes: Sizes,
     pub(crate) id: StoreId,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) catalog: Arc<Catalog>,
@@ -105,12 +112,9 @@ pub(crate) struct Inner {
     next_shard: AtomicUsize,
     segments: Mutex<BTreeMap<SegmentId, Arc<Segment>>>,
     splits: Mutex<BTreeMap<SegmentId, Arc<Split>>>,
-    /// Segments that a crash left and that could not be finished: no space, a bad disk.
-    unfinished: Vec<Arc<Segment>>,
+    pub(crate) unindexed: Arc<Unindexed>,
     lost: Vec<Missing>,
-    /// What recovery found wrong.
-    damage: Vec<String>,
-    builder: Mutex<Option<JoinHandle<()>>>,
+    builder: Mutex<Option<Thread>>,
     _lock: FolderLock,
 }
 
@@ -156,34 +160,38 @@ impl Store {
         }
         let catalog = Arc::new(Catalog::open(&layout.catalog())?);
         let names = Arc::new(NameCache::new(layout.names()));
+        let unindexed = Arc::new(Unindexed::default());
         let builder = Builder {
             layout: layout.clone(),
             store: id,
             keys: Arc::clone(&keys),
             catalog: Arc::clone(&catalog),
             names: Arc::clone(&names),
+            unindexed: Arc::clone(&unindexed),
         };
         let recovered = recovery::recover(&builder)?;
+        let later = recovered.later;
         let shards = Shards::start(options.shards.max(1))?;
 
         let (jobs, queue) = async_channel::bounded(BUILDER_QUEUE);
-        let running = builder.clone();
-        let thread = std::thread::Builder::new().name("builder".into());
-        let thread = thread.spawn(move || running.run(&queue));
-        let thread = thread.map_err(|source| StartError::Refused { core: 0, source })?;
+        let thread = spawn_thread("builder", move || builder.run(queue, later));
+        let thread = thread.map_err(StartError::Thread)?;
         let next_sequence = Arc::new(AtomicU32::new(recovered.next_sequence));
         let context = Context {
             layout: layout.clone(),
+            sizes: options.sizes,
             store: id,
             keys: Arc::clone(&keys),
             next_sequence,
             builder: jobs,
+            unindexed: Arc::clone(&unindexed),
         };
         let commands = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
         let commands = commands.collect();
         Ok(Store {
             inner: Arc::new(Inner {
                 layout,
+                sizes: options.sizes,
                 id,
                 keys,
                 catalog,
@@ -193,9 +201,8 @@ impl Store {
                 next_shard: AtomicUsize::new(0),
                 segments: Mutex::default(),
                 splits: Mutex::default(),
-                unfinished: recovered.unfinished,
+                unindexed,
                 lost: recovered.lost,
-                damage: recovered.damage,
                 builder: Mutex::new(Some(thread)),
                 _lock: lock,
             }),
@@ -214,7 +221,8 @@ impl Store {
         self.seal()
     }
 
-    /// Seals and indexes what was taken in so far.
+    /// Seals and indexes what was taken in so far, and waits until what was sealed before or left
+    /// by a crash is indexed too.
     ///
     /// # Errors
     ///
@@ -227,15 +235,22 @@ impl Store {
             .map(|commands| {
                 let (done, answer) = async_channel::bounded(1);
                 // A shard that is gone shows by its silence.
-                commands.send_blocking(Command::Seal(done)).ok();
+                block_on(commands.send(Command::Seal(done))).ok();
                 answer
             })
             .collect();
         for answer in answers {
             let lost = || Err(crate::shard::IngestError::Lost.into());
-            answer.recv_blocking().unwrap_or_else(|_| lost())?;
+            block_on(answer.recv()).unwrap_or_else(|_| lost())?;
         }
+        self.wait_until_indexed();
         Ok(())
+    }
+
+    /// Waits until what was sealed or left by a crash is indexed. Meanwhile packets are found, but
+    /// metadata queries may miss some, and say so.
+    pub fn wait_until_indexed(&self) {
+        self.inner.unindexed.wait();
     }
 
     /// The store's identity.
@@ -244,11 +259,11 @@ impl Store {
         self.inner.id
     }
 
-    /// What opening the store found wrong: acknowledged packets that are gone, segments that could
-    /// not be finished.
+    /// What was found wrong since the store was opened: acknowledged packets that are gone,
+    /// segments that could not be finished or indexed.
     #[must_use]
-    pub fn damage(&self) -> &[String] {
-        &self.inner.damage
+    pub fn damage(&self) -> Vec<String> {
+        self.inner.unindexed.damage()
     }
 
     /// Why files are read and written by blocking calls, where io_uring is refused; all works, and
@@ -268,11 +283,11 @@ impl Store {
     pub(crate) fn look_at_open_segments(&self, predicates: &[Predicate]) -> Vec<OpenView> {
         let ask = |commands: &Sender<Command>| {
             let (done, answer) = async_channel::bounded(1);
-            commands.send_blocking(Command::Look(predicates.to_vec(), done)).ok();
+            block_on(commands.send(Command::Look(predicates.to_vec(), done))).ok();
             answer
         };
         let answers: Vec<_> = self.inner.commands.iter().map(ask).collect();
-        answers.into_iter().filter_map(|answer| answer.recv_blocking().ok().flatten()).collect()
+        answers.into_iter().filter_map(|answer| block_on(answer.recv()).ok().flatten()).collect()
     }
 
     /// Acknowledged packets that opening the store did not find in their place.
@@ -280,8 +295,17 @@ impl Store {
         &self.inner.lost
     }
 
-    pub(crate) fn unfinished(&self) -> Vec<Arc<Segment>> {
-        self.inner.unfinished.clone()
+    /// Segments that the catalog may not know. Ask the catalog afterwards, and leave out here what
+    /// it knows.
+    pub(crate) fn segments_without_row(&self) -> Vec<Arc<Segment>> {
+        let open = self.look_at_open_segments(&[]).into_iter().map(|view| view.segment);
+        let mut segments: Vec<_> = open.collect();
+        for unindexed in self.inner.unindexed.list() {
+            if !segments.iter().any(|it| it.id() == unindexed.segment.id()) {
+                segments.push(unindexed.segment);
+            }
+        }
+        segments
     }
 
     /// A sealed segment, opened once.
@@ -321,6 +345,7 @@ impl Store {
                 interfaces.push(interface);
             }
         };
+        let without_row = self.segments_without_row();
         for row in self.inner.catalog.segments()?.values() {
             for encoded in &row.interfaces {
                 // One that makes no sense shows when its segment is opened.
@@ -329,9 +354,7 @@ impl Store {
                 }
             }
         }
-        let open = self.look_at_open_segments(&[]);
-        let open = open.iter().map(|view| &view.segment);
-        for segment in open.chain(&self.unfinished()) {
+        for segment in &without_row {
             segment.interfaces.iter().cloned().for_each(&mut add);
         }
         Ok(interfaces)
@@ -380,8 +403,8 @@ impl Drop for Inner {
         // Shards end when nobody can command them, and the builder when no shard can.
         for commands in std::mem::take(&mut self.commands) {
             let (done, answer) = async_channel::bounded(1);
-            if commands.send_blocking(Command::Seal(done)).is_ok()
-                && let Ok(Err(error)) = answer.recv_blocking()
+            if block_on(commands.send(Command::Seal(done))).is_ok()
+                && let Ok(Err(error)) = block_on(answer.recv())
             {
                 tracing::warn!(%error, "the open segment is finished when the store is next opened");
             }
@@ -414,8 +437,7 @@ fn prepare_folder(layout: &Layout, create: bool) -> Result<(), OpenError> {
             return Err(OpenError::NoStore(root.to_owned()));
         }
         let names = blocking::list_dir(root)?;
-        let ours = ["lock", "master.key", "keys", "segments", "splits", "wal"];
-        if names.iter().any(|name| !ours.iter().any(|ours| name == ours)) {
+        if !names.iter().all(|name| is_of_a_beginning(name)) {
             return Err(OpenError::NotAStore(root.to_owned()));
         }
         blocking::create_dir(root)?;
@@ -424,6 +446,13 @@ fn prepare_folder(layout: &Layout, create: bool) -> Result<(), OpenError> {
         blocking::create_dir(&folder)?;
     }
     Ok(())
+}
+
+/// Whether a file or folder may be there when the power went while a store was being made.
+fn is_of_a_beginning(name: &OsStr) -> bool {
+    let name = name.to_str().unwrap_or_default();
+    let name = name.strip_suffix(".new").unwrap_or(name);
+    ["lock", "store", "master.key", "keys", "segments", "splits", "wal"].contains(&name)
 }
 
 /// Makes a new store; the file that says what store it is comes last, so that a store that has it

@@ -5,9 +5,10 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use tapstone_index::FlowSet;
 use tapstone_packet::flow::{FlowKey, Path};
 use tapstone_packet::names::Name;
-use tapstone_packet::predicate::FlowView;
+use tapstone_packet::predicate::{FlowView, Predicate};
 use tapstone_packet::time::{ATTOS_PER_NANO, Timestamp};
 
 /// Keys up to this length (IPv4 with a VLAN tag or two) are compared without leaving the table.
@@ -350,6 +351,20 @@ impl FlowTable {
             *at += 1;
         }
         (starts, list)
+    }
+
+    /// The flows that satisfy a predicate.
+    pub(crate) fn matching(&self, predicate: &Predicate) -> FlowSet {
+        let paths: Vec<&Path> = self.path_list().collect();
+        let (mut numbers, mut set) = (Vec::new(), FlowSet::empty(self.len() as u32));
+        for flow in 0..self.len() as u32 {
+            self.paths(flow, &mut numbers);
+            let taken: Vec<&Path> = numbers.iter().map(|number| paths[*number as usize]).collect();
+            if predicate.matches(&self.view(flow, &taken)) {
+                set.insert(flow);
+            }
+        }
+        set
     }
 
     /// Looks at one flow as a predicate does.

@@ -9,7 +9,6 @@ use xxhash_rust::xxh3::Xxh3;
 use super::batch::{Batch, Record};
 use super::known::Known;
 use crate::catalog::CheckpointRow;
-use crate::limits::UNIT_SIZE;
 use crate::segment::description::Checkpoint;
 
 /// Bytes that are read at once: they stay in the core's own cache until they are parsed.
@@ -19,6 +18,8 @@ const PIECE_SIZE: usize = 256 << 10;
 pub(crate) struct Feeder<'k, R> {
     input: R,
     reader: CaptureReader,
+    /// Bytes of a batch's arena.
+    unit: usize,
     known: &'k Known,
     source: Arc<str>,
     /// Of all bytes before `offset`.
@@ -63,10 +64,11 @@ pub(crate) struct ReadError {
 }
 
 impl<'k, R: Read> Feeder<'k, R> {
-    pub(crate) fn new(input: R, source: Arc<str>, known: &'k Known) -> Self {
+    pub(crate) fn new(input: R, source: Arc<str>, known: &'k Known, unit: usize) -> Self {
         Feeder {
             input,
             reader: CaptureReader::new(),
+            unit,
             following: !known.is_empty(),
             known,
             source,
@@ -108,12 +110,12 @@ impl<'k, R: Read> Feeder<'k, R> {
     fn fill_unchecked(&mut self, batch: &mut Batch) -> Result<Filled, ReadError> {
         batch.clear();
         let mut filled = self.carry.len();
-        if batch.arena.len() < UNIT_SIZE.max(filled) {
-            batch.arena.resize(UNIT_SIZE.max(filled), 0);
+        if batch.arena.len() < self.unit.max(filled) {
+            batch.arena.resize(self.unit.max(filled), 0);
         }
         batch.arena[..filled].copy_from_slice(&self.carry);
         let stored = if self.following {
-            filled = self.read_to(&mut batch.arena, filled, UNIT_SIZE)?;
+            filled = self.read_to(&mut batch.arena, filled, self.unit)?;
             self.stored_prefix(&batch.arena[..filled])
         } else {
             None
@@ -192,13 +194,13 @@ impl<'k, R: Read> Feeder<'k, R> {
                 Ok(Step::Skipped { consumed }) => at += consumed,
                 Ok(Step::End) => break Filled::End,
                 Ok(Step::More { needed }) => {
-                    let full = *filled >= UNIT_SIZE && at > 0;
+                    let full = *filled >= self.unit && at > 0;
                     if stored.is_some() || full {
                         break Filled::Batch;
                     }
                     self.hasher.update(&batch.arena[hashed..at]);
                     hashed = at;
-                    let piece = (*filled + PIECE_SIZE).min(UNIT_SIZE);
+                    let piece = (*filled + PIECE_SIZE).min(self.unit);
                     // A single step may need more than the arena usually holds.
                     let target = piece.max(at + needed);
                     if batch.arena.len() < target {

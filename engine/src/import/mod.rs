@@ -8,7 +8,9 @@ pub(crate) mod known;
 use std::io::{self, Read};
 
 use tapstone_packet::capture_file::CaptureError;
+use tapstone_runtime::block_on;
 
+use crate::builder::checkpoints;
 use crate::catalog::CatalogError;
 use crate::shard::{Command, IngestError};
 use crate::store::Store;
@@ -133,7 +135,7 @@ impl Store {
         options: ImportOptions<'_>,
     ) -> Result<ImportReport, ImportError> {
         let known = if options.again { Known::default() } else { self.known()? };
-        let mut feeder = Feeder::new(source, options.name.into(), &known);
+        let mut feeder = Feeder::new(source, options.name.into(), &known, self.inner.sizes.unit);
         let mut pipe = Pipe::new(self, options.name);
         let mut report = ImportReport::default();
         loop {
@@ -183,19 +185,11 @@ impl Store {
     }
 
     fn known(&self) -> Result<Known, CatalogError> {
+        let without_row = self.segments_without_row();
         let mut rows = self.inner.catalog.checkpoints()?;
-        for view in self.look_at_open_segments(&[]) {
-            let created_nanos = view.segment.opened.created_nanos;
-            for unit in &view.segment.map.units {
-                if let Some(checkpoint) = unit.checkpoint {
-                    let row = crate::catalog::CheckpointRow {
-                        packets: checkpoint.packets,
-                        source: unit.source.clone(),
-                        created_nanos,
-                    };
-                    rows.insert((checkpoint.offset, checkpoint.hash), row);
-                }
-            }
+        for segment in &without_row {
+            let known = checkpoints(segment);
+            rows.extend(known.map(|(it, row)| ((it.offset, it.hash), row)));
         }
         Ok(Known::new(rows))
     }
@@ -234,7 +228,7 @@ impl<'s> Pipe<'s> {
             self.made += 1;
             return Ok(Box::new(Batch::empty()));
         }
-        let returned = self.back.1.recv_blocking();
+        let returned = block_on(self.back.1.recv());
         let returned = returned.map_err(|_| self.failed(IngestError::Lost))?;
         self.take_back(returned)
     }
@@ -248,7 +242,7 @@ impl<'s> Pipe<'s> {
 
     fn send(&mut self, batch: Box<Batch>) -> Result<(), ImportError> {
         let command = Command::Ingest(batch, self.back.0.clone());
-        self.commands.send_blocking(command).map_err(|_| self.failed(IngestError::Lost))?;
+        block_on(self.commands.send(command)).map_err(|_| self.failed(IngestError::Lost))?;
         self.under_way += 1;
         Ok(())
     }
@@ -256,14 +250,14 @@ impl<'s> Pipe<'s> {
     /// Waits until everything that was sent is durable.
     fn finish(&mut self) -> Result<(), ImportError> {
         while self.under_way > 0 {
-            let returned = self.back.1.recv_blocking();
+            let returned = block_on(self.back.1.recv());
             let returned = returned.map_err(|_| self.failed(IngestError::Lost))?;
             self.take_back(returned)?;
         }
         let (done, answer) = async_channel::bounded(1);
-        let asked = self.commands.send_blocking(Command::Commit(done));
+        let asked = block_on(self.commands.send(Command::Commit(done)));
         asked.map_err(|_| self.failed(IngestError::Lost))?;
-        let result = answer.recv_blocking().unwrap_or(Err(IngestError::Lost));
+        let result = block_on(answer.recv()).unwrap_or(Err(IngestError::Lost));
         result.map_err(|error| self.failed(error))
     }
 

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use ring::aead::{Aad, NONCE_LEN, Nonce};
-use tapstone_runtime::blocking;
+use tapstone_runtime::{blocking, random_bytes};
 
+use super::Secret;
 use super::key_file::{self, KeyError, KeyFile, KeyKind};
 use super::seal::{TAG_LEN, unbound};
-use super::{Secret, random_bytes};
 use crate::id::SegmentId;
 
 /// Bytes of a wrapped key: nonce, ciphertext, tag.

@@ -19,7 +19,7 @@ pub(crate) use bucket::{BucketId, KeyRing, WrappedKey};
 pub use key_file::KeyError;
 pub(crate) use seal::{COMMITMENT_LEN, FileKey, SALT_LEN, Stream, TAG_LEN};
 
-use ring::rand::{SecureRandom, SystemRandom};
+use tapstone_runtime::random_bytes;
 
 /// A key of 256 bits. Never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,13 +35,4 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(..)")
     }
-}
-
-/// Fresh bytes from the operating system's generator.
-pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the operating system's random generator works once the machine has booted");
-    bytes
 }

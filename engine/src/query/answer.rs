@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use tapstone_packet::interface::LinkType;
 use tapstone_packet::time::Timestamp;
-use tapstone_runtime::{Task, TaskClass};
+use tapstone_runtime::{Task, TaskClass, block_on};
 
 use super::found::{Packet, Position};
 use super::instant::format_instant;
@@ -81,6 +81,11 @@ impl Missing {
     ) -> Missing {
         let reason = reason.to_string();
         Missing { segment, first: times.0, last: times.1, packets, reason }
+    }
+
+    pub(crate) fn unindexed(segment: SegmentId, times: (Timestamp, Timestamp)) -> Missing {
+        let reason = "it is not indexed yet; ask again in a while".to_owned();
+        Missing { segment, first: times.0, last: times.1, packets: 0, reason }
     }
 
     pub(crate) fn index(
@@ -162,7 +167,7 @@ impl Store {
             return Ok(packets.state.answer);
         }
         let mut state = State::new(self, selection, Want::Count)?;
-        futures_lite::future::block_on(std::future::poll_fn(|cx| state.poll_count(cx)));
+        block_on(std::future::poll_fn(|cx| state.poll_count(cx)));
         Ok(state.answer)
     }
 }
@@ -191,7 +196,7 @@ impl Iterator for Packets {
         if let Some(packet) = self.state.ready() {
             return Some(packet);
         }
-        futures_lite::future::block_on(std::future::poll_fn(|cx| self.state.poll_packet(cx)))
+        block_on(std::future::poll_fn(|cx| self.state.poll_packet(cx)))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::id::SegmentId;
 use crate::segment::block;
 use crate::segment::reader::{OpenSegmentError, Segment};
 use crate::store::Store;
+use crate::unindexed::UnindexedSegment;
 
 /// Why a query cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -229,8 +230,8 @@ impl Plan {
         if question.flows == Predicate::None {
             return Ok(plan);
         }
-        // Open segments first: one that is sealed meanwhile is then found in the catalog too, and
-        // is left out there.
+        // In the order in which a segment wanders, so that one that wanders meanwhile is met at
+        // least once; the second time it is left out.
         let open = store.look_at_open_segments(std::slice::from_ref(&question.flows));
         let mut seen = Vec::new();
         for view in open {
@@ -239,19 +240,31 @@ impl Plan {
             let flows = flows.filter(|_| question.flows != Predicate::All);
             plan.add(question, view.segment, flows, None);
         }
+        for UnindexedSegment { segment, flows, .. } in store.inner.unindexed.list() {
+            if seen.contains(&segment.id()) {
+                continue;
+            }
+            seen.push(segment.id());
+            match flows {
+                _ if question.flows == Predicate::All => plan.add(question, segment, None, None),
+                Some(flows) => {
+                    let matching = flows.matching(&question.flows);
+                    plan.add(question, segment, Some(matching), None);
+                }
+                None if question.metadata == Predicate::All => {
+                    plan.add(question, segment, None, None);
+                }
+                None => {
+                    let times = segment.map.times();
+                    plan.missing.push(Missing::unindexed(segment.id(), times));
+                }
+            }
+        }
         plan.add_sealed(store, question, &seen)?;
         let (since, until) = plan.range;
         let lost = store.lost().iter();
         let lost = lost.filter(|lost| block::overlaps((lost.first, lost.last), since, until));
         plan.missing.extend(lost.cloned());
-        for segment in store.unfinished() {
-            if question.metadata == Predicate::All {
-                plan.add(question, segment, None, None);
-            } else {
-                let times = segment.map.times();
-                plan.missing.push(Missing::index(segment.id(), times, &"it is not indexed yet"));
-            }
-        }
         plan.jobs = slices::slice(plan.jobs);
         plan.jobs.sort_by_key(|job| job.from);
         Ok(plan)
@@ -358,17 +371,7 @@ fn search_all(store: &Store, ids: &[SegmentId], flows: &Predicate) -> Vec<Search
     if *flows == Predicate::All {
         return ids.iter().map(|_| Searched::Everything).collect();
     }
-    let share = ids.len().div_ceil(SEARCHERS).max(1);
-    std::thread::scope(|scope| {
-        let search =
-            |ids: &'_ [SegmentId]| ids.iter().map(|id| search(store, *id, flows)).collect();
-        let searchers: Vec<_> = ids
-            .chunks(share)
-            .map(|ids| scope.spawn(move || -> Vec<Searched> { search(ids) }))
-            .collect();
-        let found = searchers.into_iter().map(|it| it.join().expect("searching does not panic"));
-        found.flatten().collect()
-    })
+    tapstone_runtime::map(ids, SEARCHERS, |id| search(store, *id, flows))
 }
 
 fn search(store: &Store, id: SegmentId, flows: &Predicate) -> Searched {

@@ -58,7 +58,7 @@ pub(crate) async fn run(job: Job, want: Want, mut arena: Vec<u8>) -> Outcome {
             damaged: Vec::new(),
         },
     };
-    match DirectFile::open(&segment.path).await {
+    match segment.direct_file().await {
         Ok(file) => {
             judge.read_all(&file, unit, &job.blocks).await;
             // It was only read from: there is nothing that closing could lose.

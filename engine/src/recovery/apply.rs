@@ -1,6 +1,7 @@
-//! Doing what was planned.
+//! Doing what was planned: at once what answers depend on, and later, behind the first packets
+//! that are taken in, what takes time.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tapstone_runtime::blocking;
@@ -10,58 +11,69 @@ use super::plan::Step;
 use super::{RecoverError, Recovered};
 use crate::builder::{Builder, Job};
 use crate::id::SegmentId;
-use crate::replay::replay;
+use crate::replay::{Replayed, replay};
 use crate::segment::reader::{self, Segment};
 use crate::segment::scan::Scanned;
-use crate::segment::writer::{Finished, footer_and_trailer, totals};
+use crate::segment::writer::footer_and_trailer;
 
-pub(crate) fn apply(
+/// A step that can wait: the packets that it is about are found meanwhile.
+#[derive(Debug)]
+pub(crate) enum Later {
+    /// Seal an open segment that ends there, and index it.
+    Finish(Arc<Segment>, u64),
+    Index(Arc<Segment>),
+    /// Remove a file, unless a step before it failed: it may be a log that is still needed.
+    Remove(PathBuf),
+}
+
+pub(super) fn apply(
     builder: &Builder,
     mut facts: Facts,
     steps: Vec<Step>,
 ) -> Result<Recovered, RecoverError> {
     let known = facts.segments.keys().chain(&facts.catalogued);
     let last = known.map(|id| id.sequence()).max();
-    let mut recovered =
-        Recovered { next_sequence: last.map_or(0, |last| last + 1), ..Recovered::default() };
+    let next_sequence = last.map_or(0, |last| last + 1);
+    let mut recovered = Recovered { next_sequence, ..Recovered::default() };
+    let mut left = false;
     for step in steps {
         match step {
-            Step::Report(text) => recovered.tell([text]),
+            Step::Report(text) => builder.unindexed.tell([text]),
             Step::Lost(missing) => {
-                recovered.tell([missing.to_string()]);
+                builder.unindexed.tell([missing.to_string()]);
                 recovered.lost.push(missing);
             }
-            Step::Remove(path) => {
-                // Logs of segments that could not be finished are still needed.
-                if recovered.unfinished.is_empty() {
-                    blocking::remove(&path)?;
-                }
-            }
+            // Logs of segments that are left as they are are still needed.
+            Step::Remove(_) if left => {}
+            Step::Remove(path) if recovered.later.is_empty() => blocking::remove(&path)?,
+            Step::Remove(path) => recovered.later.push_back(Later::Remove(path)),
             Step::Leave(id) => {
                 if let Some((segment, _)) = take_open(&mut facts, id) {
-                    recovered.unfinished.push(segment);
+                    builder.unindexed.add(segment, None);
+                    builder.unindexed.give_up(id);
+                    left = true;
                 }
             }
             Step::Finish(id) => {
-                let Some((segment, end)) = take_open(&mut facts, id) else { continue };
-                match finish(builder, &segment, end) {
-                    Ok(damaged) => recovered.tell(damaged),
+                if let Some((segment, end)) = take_open(&mut facts, id) {
+                    builder.unindexed.add(Arc::clone(&segment), None);
+                    recovered.later.push_back(Later::Finish(segment, end));
+                }
+            }
+            Step::Index(id) => {
+                let path = builder.layout.segment(id);
+                match reader::open_sealed(&path, &builder.keys, builder.store) {
+                    Ok(segment) => {
+                        let segment = Arc::new(segment);
+                        builder.unindexed.add(Arc::clone(&segment), None);
+                        recovered.later.push_back(Later::Index(segment));
+                    }
                     Err(error) => {
-                        let path = segment.path.display();
-                        let text = "could not be finished and is read as it is";
-                        recovered.tell([format!("{path} {text}: {error}")]);
-                        recovered.unfinished.push(segment);
+                        let text = format!("{} could not be indexed: {error}", path.display());
+                        builder.unindexed.tell([text]);
                     }
                 }
             }
-            Step::Index(id) => match index_sealed(builder, id) {
-                Ok(damaged) => recovered.tell(damaged),
-                Err(error) => {
-                    let path = builder.layout.segment(id);
-                    let text = format!("{} could not be indexed: {error}", path.display());
-                    recovered.tell([text]);
-                }
-            },
         }
     }
     Ok(recovered)
@@ -73,15 +85,41 @@ fn take_open(facts: &mut Facts, id: SegmentId) -> Option<(Arc<Segment>, u64)> {
         return None;
     };
     let Scanned { map, end } = scanned;
-    let segment = Segment {
-        path,
-        opened: Arc::new(*opened),
-        interfaces: map.interfaces().cloned().collect(),
-        map,
-        totals: None,
-        damage: Vec::new(),
+    Some((Arc::new(Segment::unsealed(path, Arc::new(*opened), map)), end))
+}
+
+/// Does a step; gives whether it was done.
+pub(crate) fn apply_later(builder: &Builder, step: Later) -> bool {
+    let (segment, what, done) = match step {
+        Later::Remove(path) => {
+            let removed = blocking::remove(&path);
+            builder.unindexed.tell(removed.as_ref().err().map(ToString::to_string));
+            return removed.is_ok();
+        }
+        Later::Finish(segment, end) => {
+            let done = finish(builder, &segment, end);
+            (segment, "finished", done)
+        }
+        Later::Index(segment) => {
+            let done = replay(&segment)
+                .map_err(RecoverError::from)
+                .and_then(|replayed| index(builder, Arc::clone(&segment), replayed));
+            (segment, "indexed", done)
+        }
     };
-    Some((Arc::new(segment), end))
+    let path = segment.path.display();
+    match done {
+        Ok(damaged) => {
+            builder.unindexed.tell(damaged);
+            true
+        }
+        Err(error) => {
+            let text = format!("{path} could not be {what} and is read as it is: {error}");
+            builder.unindexed.tell([text]);
+            builder.unindexed.give_up(segment.id());
+            false
+        }
+    }
 }
 
 /// Seals what verified of an open segment. Footer and trailer are written behind it before the
@@ -94,42 +132,25 @@ fn finish(builder: &Builder, segment: &Segment, end: u64) -> Result<Vec<String>,
     blocking::write_at(&segment.path, end, &pages)?;
     let path = builder.layout.segment(segment.id());
     blocking::rename(&segment.path, &path)?;
-    let stored_bytes = end + pages.len() as u64;
-    index(builder, segment, &path, replayed, stored_bytes)
-}
-
-fn index_sealed(builder: &Builder, id: SegmentId) -> Result<Vec<String>, RecoverError> {
-    let path = builder.layout.segment(id);
-    let segment = reader::open_sealed(&path, &builder.keys, builder.store)?;
-    let replayed = replay(&segment)?;
-    let stored_bytes = blocking::file_len(&path)?.unwrap_or(0);
-    index(builder, &segment, &path, replayed, stored_bytes)
+    let opened = Arc::clone(&segment.opened);
+    let sealed = Segment::unsealed(path, opened, segment.map.clone()).sealed(flows);
+    index(builder, Arc::new(sealed), replayed)
 }
 
 /// Makes split and catalog row; gives what could not be read of the segment.
 fn index(
     builder: &Builder,
-    segment: &Segment,
-    path: &Path,
-    replayed: crate::replay::Replayed,
-    stored_bytes: u64,
+    segment: Arc<Segment>,
+    replayed: Replayed,
 ) -> Result<Vec<String>, RecoverError> {
-    let tell = |(offset, what)| format!("{} at offset {offset}: {what}", path.display());
+    let path = segment.path.display();
+    let tell = |(offset, what)| format!("{path} at offset {offset}: {what}");
     let damaged = replayed.damaged.into_iter().map(tell).collect();
-    let opened = &segment.opened;
-    let finished = Finished {
-        owner: opened.owner,
-        created_nanos: opened.created_nanos,
-        secret: opened.secret.clone(),
-        totals: totals(&segment.map, replayed.table.len() as u32),
-        map: segment.map.clone(),
+    let stored_bytes = blocking::file_len(&segment.path)?.unwrap_or(0);
+    builder.build(&Job {
+        segment: Arc::clone(&segment),
         stored_bytes,
-    };
-    builder.build(Job {
-        finished,
-        shard: opened.shard,
-        bucket: opened.bucket,
-        table: replayed.table,
+        table: Arc::new(replayed.table),
         answers: replayed.answers,
         wal: None,
         done: None,

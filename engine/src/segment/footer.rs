@@ -4,6 +4,7 @@ use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 
 use super::description::Unit;
+use super::format::Totals;
 use crate::bits::{push_varint, take_varint};
 
 /// Where everything in a segment is.
@@ -35,6 +36,20 @@ impl SegmentMap {
             map.units.push(unit);
         }
         bytes.is_empty().then_some(map)
+    }
+
+    /// What the units add up to.
+    pub(crate) fn totals(&self, flows: u32) -> Totals {
+        let (time_min, time_max) = self.times();
+        Totals {
+            packets: self.packets(),
+            packet_bytes: self.units.iter().map(|unit| unit.packet_bytes).sum(),
+            time_min,
+            time_max,
+            units: self.units.len() as u32,
+            blocks: self.block_count(),
+            flows,
+        }
     }
 
     /// The segment's interfaces, as packets' interface numbers index them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tapstone_packet::interface::Interface;
 use tapstone_runtime::blocking::ReadFile;
-use tapstone_runtime::file::FileError;
+use tapstone_runtime::file::{DirectFile, FileError};
 
 use super::block::Owner;
 use super::footer::SegmentMap;
@@ -93,8 +93,38 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// What is known of a segment without footer and trailer.
+    pub(crate) fn unsealed(path: PathBuf, opened: Arc<Opened>, map: SegmentMap) -> Segment {
+        let interfaces = map.interfaces().cloned().collect();
+        Segment { path, opened, interfaces, map, totals: None, damage: Vec::new() }
+    }
+
+    /// The same, when footer and trailer have been written.
+    pub(crate) fn sealed(self, flows: u32) -> Segment {
+        let totals = Some(self.map.totals(flows));
+        Segment { path: self.path.with_extension("seg"), totals, ..self }
+    }
+
     pub(crate) fn id(&self) -> SegmentId {
         self.opened.owner.segment
+    }
+
+    /// Opens its file, on a thread that is not a shard. It may have been sealed meanwhile.
+    pub(crate) fn read_file(&self) -> Result<ReadFile, FileError> {
+        match ReadFile::open(&self.path) {
+            Err(error) if error.is_not_found() => ReadFile::open(&self.path.with_extension("seg")),
+            opened => opened,
+        }
+    }
+
+    /// Opens its file, on a shard. It may have been sealed meanwhile.
+    pub(crate) async fn direct_file(&self) -> Result<DirectFile, FileError> {
+        match DirectFile::open(&self.path).await {
+            Err(error) if error.is_not_found() => {
+                DirectFile::open(&self.path.with_extension("seg")).await
+            }
+            opened => opened,
+        }
     }
 }
 
@@ -187,14 +217,8 @@ pub(crate) fn open_sealed(
             (scanned.map, None)
         }
     };
-    Ok(Segment {
-        path: path.to_owned(),
-        opened: Arc::new(opened),
-        interfaces: map.interfaces().cloned().collect(),
-        map,
-        totals,
-        damage,
-    })
+    let segment = Segment::unsealed(path.to_owned(), Arc::new(opened), map);
+    Ok(Segment { totals, damage, ..segment })
 }
 
 /// Reads the last page, and says where it is.
@@ -249,7 +273,7 @@ fn format(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::keys::random_bytes;
+    use tapstone_runtime::random_bytes;
 
     /// The keys of a segment of which nothing else is known.
     pub(crate) fn opened(segment: SegmentId) -> Opened {

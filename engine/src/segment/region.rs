@@ -7,11 +7,12 @@
 
 use std::ops::Range;
 
+use tapstone_runtime::random_bytes;
 use zerocopy::byteorder::little_endian::U64;
 
 use super::block::Owner;
 use super::format::RegionPlace;
-use crate::keys::{FileKey, Secret, Stream, TAG_LEN, random_bytes};
+use crate::keys::{FileKey, Secret, Stream, TAG_LEN};
 use crate::limits::FRAME_SIZE;
 
 const FRAME_OVERHEAD: usize = TAG_LEN + 4;

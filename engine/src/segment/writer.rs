@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::appender::Appender;
-use tapstone_runtime::blocking;
 use tapstone_runtime::file::{DirectFile, FileError};
+use tapstone_runtime::{blocking, random_bytes};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
@@ -16,13 +16,13 @@ use super::block::{BlockSealer, Owner};
 use super::description::{BlockPlace, Checkpoint, Unit};
 use super::directory::{self, Entry, TimeSpan};
 use super::footer::SegmentMap;
-use super::format::{BlockHeader, HeaderCopy, SegmentHeader, SegmentTrailer, Totals, UnitEnd};
+use super::format::{BlockHeader, HeaderCopy, SegmentHeader, SegmentTrailer, UnitEnd};
 use super::reader::{Opened, Segment};
 use super::region::{self, RegionKind};
 use crate::id::{SegmentId, StoreId};
 use crate::journal::StoredUnit;
-use crate::keys::{BucketId, FileKey, KeyError, KeyRing, Secret, Stream, random_bytes};
-use crate::limits::{BLOCK_SIZE, PAGE_SIZE};
+use crate::keys::{BucketId, FileKey, KeyError, KeyRing, Secret, Stream};
+use crate::limits::PAGE_SIZE;
 
 /// Why a segment cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,6 @@ pub enum WriteError {
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
     pub(crate) owner: Owner,
-    created_nanos: u64,
     path: PathBuf,
     opened: Arc<Opened>,
     appender: Appender,
@@ -47,6 +46,7 @@ pub(crate) struct SegmentWriter {
     next_block: u32,
     interfaces: HashMap<Interface, u32>,
     sealer: BlockSealer,
+    block_size: usize,
 }
 
 /// The packets of a unit in the order in which they are stored: by flow.
@@ -75,6 +75,7 @@ impl SegmentWriter {
         shard: u16,
         sequence: u32,
         now_nanos: u64,
+        block_size: usize,
     ) -> Result<SegmentWriter, WriteError> {
         let segment = SegmentId::new(store, sequence, now_nanos / 1_000_000);
         let owner = Owner { store, segment };
@@ -95,7 +96,6 @@ impl SegmentWriter {
         blocking::sync_dir(folder)?;
         Ok(SegmentWriter {
             owner,
-            created_nanos: now_nanos,
             path,
             opened: Arc::new(Opened {
                 owner,
@@ -111,6 +111,7 @@ impl SegmentWriter {
             next_block: 0,
             interfaces: HashMap::new(),
             sealer: BlockSealer::default(),
+            block_size,
         })
     }
 
@@ -134,22 +135,10 @@ impl SegmentWriter {
         &self.map
     }
 
-    /// The bucket whose key protects the segment.
-    pub(crate) fn bucket(&self) -> BucketId {
-        self.opened.bucket
-    }
-
     /// What can be read of the segment while it is being written: its first `units` units.
     pub(crate) fn durable_part(&self, units: usize) -> Segment {
         let map = SegmentMap { units: self.map.units[..units].to_vec() };
-        Segment {
-            path: self.path.clone(),
-            opened: Arc::clone(&self.opened),
-            interfaces: map.interfaces().cloned().collect(),
-            map,
-            totals: None,
-            damage: Vec::new(),
-        }
+        Segment::unsealed(self.path.clone(), Arc::clone(&self.opened), map)
     }
 
     /// What the segment's header says.
@@ -179,7 +168,7 @@ impl SegmentWriter {
         let mut bytes = 0;
         for (index, entry) in packets.entries.iter().enumerate() {
             let captured = entry.captured as usize;
-            if bytes + captured > BLOCK_SIZE && index > start {
+            if bytes + captured > self.block_size && index > start {
                 self.write_block(&packets, start..index, &mut unit).await?;
                 (start, bytes) = (index, 0);
             }
@@ -273,9 +262,10 @@ impl SegmentWriter {
         Ok(self.appender.file().sync_data().await?)
     }
 
-    /// Writes footer and trailer, makes all of it durable, and gives the file its final name.
-    pub(crate) async fn finish(mut self, flows: u32) -> Result<Finished, WriteError> {
-        let totals = totals(&self.map, flows);
+    /// Writes footer and trailer, makes all of it durable, and gives the file its final name. Gives
+    /// the segment and its bytes.
+    pub(crate) async fn finish(mut self, flows: u32) -> Result<(Segment, u64), WriteError> {
+        let totals = self.map.totals(flows);
         let footer = self.map.encode();
         let position = self.appender.position();
         let (place, sealed) =
@@ -289,41 +279,8 @@ impl SegmentWriter {
         self.appender.file().sync_data().await?;
         let stored_bytes = self.appender.position();
         self.appender.file().clone().close().await?;
-        let path = self.path.with_extension("seg");
-        blocking::rename(&self.path, &path)?;
-        Ok(Finished {
-            owner: self.owner,
-            created_nanos: self.created_nanos,
-            secret: self.opened.secret.clone(),
-            map: self.map,
-            totals,
-            stored_bytes,
-        })
-    }
-}
-
-/// A segment that was just sealed.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    pub(crate) owner: Owner,
-    pub(crate) created_nanos: u64,
-    pub(crate) secret: Secret,
-    pub(crate) map: SegmentMap,
-    pub(crate) totals: Totals,
-    pub(crate) stored_bytes: u64,
-}
-
-/// What the units add up to.
-pub(crate) fn totals(map: &SegmentMap, flows: u32) -> Totals {
-    let (time_min, time_max) = map.times();
-    Totals {
-        packets: map.packets(),
-        packet_bytes: map.units.iter().map(|unit| unit.packet_bytes).sum(),
-        time_min,
-        time_max,
-        units: map.units.len() as u32,
-        blocks: map.block_count(),
-        flows,
+        blocking::rename(&self.path, &self.path.with_extension("seg"))?;
+        Ok((Segment::unsealed(self.path, self.opened, self.map).sealed(flows), stored_bytes))
     }
 }
 
@@ -338,7 +295,7 @@ pub(crate) fn footer_and_trailer(
     let (place, mut bytes) =
         region::seal(owner, secret, RegionKind::Footer, position, &map.encode());
     bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
-    let (totals, header) = (totals(map, flows), opened.header);
+    let (totals, header) = (map.totals(flows), opened.header);
     let trailer = SegmentTrailer::new(owner.store, owner.segment, place, &totals, header);
     bytes.extend_from_slice(trailer.as_bytes());
     bytes

@@ -40,7 +40,7 @@ fn capture(number: usize) -> Vec<u8> {
 }
 
 fn open(folder: &Path, rebuild: bool) -> Result<Store, String> {
-    let options = OpenOptions { create: false, shards: 1, rebuild };
+    let options = OpenOptions { shards: 1, rebuild, ..OpenOptions::default() };
     Store::open(folder, options).map_err(|error| error.to_string())
 }
 
@@ -49,7 +49,7 @@ impl Sample {
     fn new(sealed: bool) -> Sample {
         allow_many_files();
         let dir = tempfile::tempdir().unwrap();
-        let options = OpenOptions { create: true, shards: 1, rebuild: false };
+        let options = OpenOptions { create: true, shards: 1, ..OpenOptions::default() };
         let store = Store::open(dir.path(), options).unwrap();
         for number in 0..BLOCKS {
             import(&store, &capture(number), "sample");
@@ -90,10 +90,11 @@ impl Sample {
         assert!(found.is_sorted_by(|a, b| a.time < b.time), "gave a packet twice");
         let lost = self.packets.len() - found.len();
         let complete = packets.answer().completeness.is_complete();
+        let check = store.check();
         let filtered = Selection { filter: "udp dst port 98".into(), ..Selection::default() };
         let narrowed = store.count(&filtered).map_err(|error| error.to_string())?;
         assert_eq!(narrowed.packets as usize, found.len(), "the index hides packets");
-        Ok(Probe { lost, complete, told: store.damage().to_vec(), check: store.check() })
+        Ok(Probe { lost, complete, told: store.damage(), check })
     }
 }
 

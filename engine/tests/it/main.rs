@@ -8,4 +8,5 @@ mod frozen;
 mod importing;
 mod planning;
 mod querying;
+mod simulated;
 mod support;

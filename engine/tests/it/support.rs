@@ -71,7 +71,7 @@ pub(crate) fn numbered(capture: &Capture) -> Vec<u8> {
 
 pub(crate) fn open(folder: &Path) -> Store {
     allow_many_files();
-    Store::open(folder, OpenOptions { create: true, shards: 2, rebuild: false }).unwrap()
+    Store::open(folder, OpenOptions { create: true, shards: 2, ..OpenOptions::default() }).unwrap()
 }
 
 pub(crate) fn import(store: &Store, bytes: &[u8], name: &str) -> ImportReport {

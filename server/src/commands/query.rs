@@ -19,6 +19,9 @@ pub(crate) fn run(args: &Query) -> Result<u8, Failure> {
     let selection = selection(&args.selectors)?;
     let store = open(&args.selectors.store, OpenOptions::default())?;
     let started = Instant::now();
+    if !selection.metadata.is_empty() {
+        store.wait_until_indexed();
+    }
     let answer = if args.count {
         let answer = store.count(&selection)?;
         writeln!(io::stdout(), "{}", answer.packets).map_err(stdout)?;

@@ -126,6 +126,7 @@ pub(crate) fn rebuild(args: &Report) -> Result<u8, Failure> {
     let started = Instant::now();
     let options = OpenOptions { rebuild: true, ..OpenOptions::default() };
     let store = open(&args.store, options)?;
+    store.wait_until_indexed();
     let info = store.info()?;
     if args.json {
         print_json(&info_json(&info))?;

@@ -1,0 +1,101 @@
+//! Segments that the catalog does not know yet: sealed ones until their split is made, and what a
+//! crash left until it is finished. Queries read them meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_channel::Sender;
+use tapstone_runtime::block_on;
+
+use crate::flows::table::FlowTable;
+use crate::id::SegmentId;
+use crate::segment::reader::Segment;
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct UnindexedSegment {
+    pub(crate) segment: Arc<Segment>,
+    /// Its flows, where they are known: those of a segment that a crash left are not.
+    pub(crate) flows: Option<Arc<FlowTable>>,
+    /// Whether it will be indexed. One that could not be is served as it is.
+    in_work: bool,
+}
+
+/// All of them, and what was found wrong on the way.
+#[derive(Debug, Default)]
+pub(crate) struct Unindexed {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    segments: BTreeMap<SegmentId, UnindexedSegment>,
+    damage: Vec<String>,
+    /// Dropped when nothing is in work any more.
+    waiting: Vec<Sender<()>>,
+}
+
+impl Unindexed {
+    /// Adds a segment that will be indexed.
+    pub(crate) fn add(&self, segment: Arc<Segment>, flows: Option<Arc<FlowTable>>) {
+        let unindexed = UnindexedSegment { segment, flows, in_work: true };
+        self.state().segments.insert(unindexed.segment.id(), unindexed);
+    }
+
+    /// Takes out a segment that the catalog knows now.
+    pub(crate) fn remove(&self, id: SegmentId) {
+        self.state().change(|segments| drop(segments.remove(&id)));
+    }
+
+    /// Keeps a segment as it is: it will not be indexed before the store is opened again.
+    pub(crate) fn give_up(&self, id: SegmentId) {
+        self.state().change(|segments| {
+            if let Some(it) = segments.get_mut(&id) {
+                it.in_work = false;
+            }
+        });
+    }
+
+    /// What there is now. Ask the catalog afterwards: what leaves here is there before.
+    pub(crate) fn list(&self) -> Vec<UnindexedSegment> {
+        self.state().segments.values().cloned().collect()
+    }
+
+    /// Waits until nothing is in work.
+    pub(crate) fn wait(&self) {
+        let (waiting, done) = async_channel::bounded::<()>(1);
+        {
+            let mut state = self.state();
+            state.waiting.push(waiting);
+            state.change(|_| {});
+        }
+        // Nothing is ever sent: this returns when the other end is dropped.
+        block_on(done.recv()).ok();
+    }
+
+    /// Notes what is wrong with the store.
+    pub(crate) fn tell(&self, damage: impl IntoIterator<Item = String>) {
+        for text in damage {
+            tracing::error!("{text}");
+            self.state().damage.push(text);
+        }
+    }
+
+    /// What was found wrong so far.
+    pub(crate) fn damage(&self) -> Vec<String> {
+        self.state().damage.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of the lock panics")
+    }
+}
+
+impl State {
+    fn change(&mut self, change: impl FnOnce(&mut BTreeMap<SegmentId, UnindexedSegment>)) {
+        change(&mut self.segments);
+        if !self.segments.values().any(|it| it.in_work) {
+            self.waiting.clear();
+        }
+    }
+}

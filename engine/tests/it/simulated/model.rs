@@ -1,0 +1,112 @@
+//! What must be found: numbered packets, and a list.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use tapstone::{ImportOptions, Selection, Store, Timestamp};
+use tapstone_packet::capture_file::PcapWriter;
+use tapstone_packet::interface::{Interface, LinkType};
+
+/// The packet of a number: a UDP datagram of one of seven flows that begins with it.
+pub(super) fn packet(number: u64) -> (Timestamp, Vec<u8>) {
+    let filler = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize;
+    let length = 36 + filler % 300;
+    let flow = (filler % 7) as u8;
+    let mut data = vec![
+        0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, flow, 0x30, 0x39, 0x30,
+        0x39, 0, 0, 0, 0,
+    ];
+    data[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+    data[24..26].copy_from_slice(&(length as u16 - 20).to_be_bytes());
+    data.extend(number.to_le_bytes());
+    data.extend((data.len()..length).map(|at| (at * filler) as u8));
+    // Now and then time goes back.
+    let back = if number.is_multiple_of(11) { 5 } else { 0 };
+    let millis = 1_000 + number as i64 - back;
+    (Timestamp::from_secs_nanos(millis / 1000, (millis % 1000) as u32 * 1_000_000), data)
+}
+
+/// A capture file of the packets of some numbers.
+pub(super) fn capture(numbers: Range<u64>) -> Vec<u8> {
+    let interface = Interface { snap_len: 65535, ..Interface::new(LinkType::RAW) };
+    let mut bytes = Vec::new();
+    let writer = PcapWriter::start(&interface, &mut bytes);
+    for number in numbers {
+        let (time, data) = packet(number);
+        let written = writer.packet(&interface, time, &data, data.len() as u32, &mut bytes);
+        written.unwrap();
+    }
+    bytes
+}
+
+/// Captures that were given to a store.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Model {
+    /// All of it may be there.
+    pub(super) given: Vec<Range<u64>>,
+    /// All of it must be there.
+    pub(super) acknowledged: Vec<Range<u64>>,
+}
+
+impl Model {
+    /// How often each packet is in the store, or what is wrong with its answer.
+    fn found(&self, store: &Store) -> Result<BTreeMap<u64, usize>, String> {
+        let mut packets = store.query(&Selection::default()).map_err(|it| it.to_string())?;
+        let mut found = BTreeMap::new();
+        for it in &mut packets {
+            let number = it.data().get(28..36).ok_or("a packet that was never given")?;
+            let number = u64::from_le_bytes(number.try_into().unwrap());
+            let (time, data) = packet(number);
+            if !self.given.iter().any(|given| given.contains(&number)) {
+                return Err(format!("packet {number} was never given"));
+            }
+            if (it.time(), it.data()) != (time, &data[..]) {
+                return Err(format!("packet {number} is not as it was given"));
+            }
+            *found.entry(number).or_default() += 1;
+        }
+        let missing = &packets.answer().completeness.missing;
+        missing.is_empty().then_some(found).ok_or_else(|| format!("incomplete: {missing:?}"))
+    }
+
+    /// Everything acknowledged is there, and nothing twice; gives how many packets there are.
+    pub(super) fn holds(&self, store: &Store) -> Result<u64, String> {
+        let found = self.found(store)?;
+        if let Some((number, count)) = found.iter().find(|(_, count)| **count > 1) {
+            return Err(format!("packet {number} was found {count} times"));
+        }
+        let lost = self.acknowledged.iter().cloned().flatten().find(|it| !found.contains_key(it));
+        match lost {
+            Some(number) => {
+                let damage = store.damage();
+                Err(format!("packet {number} was acknowledged and is gone; damage: {damage:?}"))
+            }
+            None => Ok(found.len() as u64),
+        }
+    }
+
+    /// As [`holds`](Self::holds), and the store is sound to its last byte, one flow's packets are
+    /// found by the index, and taking everything in again leaves each packet once.
+    pub(super) fn holds_for_good(&self, store: &Store) -> Result<(), String> {
+        let found = self.holds(store)?;
+        let counted = store.info().map_err(|it| it.to_string())?.packets;
+        if counted != found {
+            return Err(format!("{found} packets found, {counted} counted"));
+        }
+        let damage = store.check().damage;
+        if !damage.is_empty() {
+            return Err(format!("check: {damage:?}"));
+        }
+        for given in &self.given {
+            let options = ImportOptions { name: "again", ..ImportOptions::default() };
+            store.import(&capture(given.clone())[..], options).map_err(|it| it.to_string())?;
+        }
+        Model { acknowledged: self.given.clone(), ..self.clone() }.holds(store)?;
+        let filter = "host 10.0.0.3".to_owned();
+        let selection = Selection { filter, ..Selection::default() };
+        let found = store.count(&selection).map_err(|it| it.to_string())?.packets;
+        let given = self.given.iter().cloned().flatten();
+        let expected = given.filter(|number| packet(*number).1[19] == 3).count() as u64;
+        (found == expected).then_some(()).ok_or_else(|| format!("{found} of {expected} by filter"))
+    }
+}
