@@ -160,7 +160,7 @@ fn build_split(
     table: &FlowTable,
     answers: &[Answer],
 ) -> Result<tapstone_index::SplitFile, BuildError> {
-    let mut builder = SplitBuilder::new()?;
+    let mut builder = SplitBuilder::new(table.len())?;
     let paths: Vec<&Path> = table.path_list().collect();
     let numbers: Vec<u32> = paths.iter().map(|path| builder.add_path(path)).collect();
     let (starts, blocks) = table.blocks_by_flow();

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{
     Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
@@ -29,7 +30,7 @@ const CHECKPOINTS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("c
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// The database refused.
-    #[error("catalog {}: {source}; if it stays so, run: tapstone rebuild", path.display())]
+    #[error("catalog {}: {source}; open the store again, which checks it and makes it anew if need be", path.display())]
     Database {
         /// The catalog file.
         path: PathBuf,
@@ -40,9 +41,7 @@ pub enum CatalogError {
     #[error("catalog: {0}")]
     File(#[from] FileError),
     /// Its bytes changed on the disk.
-    #[error(
-        "catalog {} is damaged; all of it can be made again, run: tapstone rebuild", path.display()
-    )]
+    #[error("catalog {} is damaged", path.display())]
     Damaged {
         /// The catalog file.
         path: PathBuf,
@@ -110,21 +109,48 @@ pub(crate) struct Sealed {
 #[derive(Debug)]
 pub(crate) struct Catalog {
     path: PathBuf,
-    database: Database,
+    /// There until the drop.
+    database: Option<Database>,
+    /// Whether redb panicked over pages that changed on the disk. It is not asked any more then,
+    /// and not closed, which would trip over them again.
+    damaged: AtomicBool,
 }
 
 impl Catalog {
+    fn new(path: &Path, database: Database) -> Catalog {
+        let damaged = AtomicBool::new(false);
+        Catalog { path: path.to_owned(), database: Some(database), damaged }
+    }
+
     /// Opens the catalog, making an empty one where there is none.
     pub(crate) fn open(path: &Path) -> Result<Catalog, CatalogError> {
         if blocking::file_len(path)?.is_none() {
             make(path)?;
         }
         let database = open_database(path, RandomAccessFile::open(path)?)?;
-        let catalog = Catalog { path: path.to_owned(), database };
+        let catalog = Catalog::new(path, database);
         match catalog.version()? {
             Some(VERSION) => Ok(catalog),
             Some(version) => Err(CatalogError::Version { path: path.to_owned(), version }),
             None => Err(CatalogError::Damaged { path: path.to_owned() }),
+        }
+    }
+
+    /// As [`open`](Self::open), but a catalog that cannot be read is set aside and an empty one
+    /// begun: recovery fills it from the segments. Gives what was wrong, too.
+    pub(crate) fn open_or_begin_anew(
+        path: &Path,
+    ) -> Result<(Catalog, Option<String>), CatalogError> {
+        match Self::open(path) {
+            Err(error @ (CatalogError::Damaged { .. } | CatalogError::Database { .. })) => {
+                let aside = path.with_extension("damaged");
+                blocking::rename(path, &aside)?;
+                let (from, to) = (path.display(), aside.display());
+                let text =
+                    format!("{from} is made anew from the segments, and kept as {to}: {error}");
+                Ok((Self::open(path)?, Some(text)))
+            }
+            opened => Ok((opened?, None)),
         }
     }
 
@@ -209,30 +235,39 @@ impl Catalog {
         &self,
         reading: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, CatalogError> {
-        self.database
-            .begin_read()
-            .map_err(redb::Error::from)
-            .and_then(|transaction| reading(&transaction))
-            .map_err(|source| self.failed(source))
+        self.guarded(|database| reading(&database.begin_read()?))
     }
 
     fn write(
         &self,
         writing: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), CatalogError> {
-        let run = || {
-            let mut transaction = self.database.begin_write()?;
+        self.guarded(|database| {
+            let mut transaction = database.begin_write()?;
             // Without it, opening after a crash would walk the whole file.
             transaction.set_quick_repair(true);
             writing(&transaction)?;
             transaction.commit()?;
             Ok(())
-        };
-        run().map_err(|source| self.failed(source))
+        })
     }
 
-    fn failed(&self, source: redb::Error) -> CatalogError {
-        CatalogError::Database { path: self.path.clone(), source: Box::new(source) }
+    fn guarded<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, CatalogError> {
+        let damaged = || CatalogError::Damaged { path: self.path.clone() };
+        if self.damaged.load(Ordering::Relaxed) {
+            return Err(damaged());
+        }
+        let database = self.database.as_ref().expect("it is there until the drop");
+        match catch_unwind(AssertUnwindSafe(|| work(database))) {
+            Ok(done) => done.map_err(|source| failed(&self.path, source)),
+            Err(_) => {
+                self.damaged.store(true, Ordering::Relaxed);
+                Err(damaged())
+            }
+        }
     }
 
     fn parse<'a, T: Deserialize<'a>>(
@@ -254,7 +289,7 @@ fn make(path: &Path) -> Result<(), CatalogError> {
     let new = path.with_extension("new");
     blocking::remove(&new)?;
     let database = open_database(&new, RandomAccessFile::create_new(&new)?)?;
-    let catalog = Catalog { path: new.clone(), database };
+    let catalog = Catalog::new(&new, database);
     catalog.write(|transaction| {
         transaction.open_table(META)?.insert("version", VERSION)?;
         transaction.open_table(SEGMENTS)?;
@@ -271,17 +306,32 @@ fn make(path: &Path) -> Result<(), CatalogError> {
 /// it opens or checks them; such a database is left alone, since closing it would trip over them
 /// again.
 fn open_database(path: &Path, file: RandomAccessFile) -> Result<Database, CatalogError> {
-    let damaged = || CatalogError::Damaged { path: path.to_owned() };
-    let fail = |source: redb::Error| match source {
-        redb::Error::Corrupted(_) => damaged(),
-        source => CatalogError::Database { path: path.to_owned(), source: Box::new(source) },
-    };
     let opened = catch_unwind(|| {
         let database = Database::builder().create_with_backend(CatalogFile(file))?;
         let mut database = ManuallyDrop::new(database);
         database.check_integrity().map(|_| ManuallyDrop::into_inner(database))
     });
-    opened.map_err(|_| damaged())?.map_err(|error| fail(error.into()))
+    let opened = opened.map_err(|_| CatalogError::Damaged { path: path.to_owned() })?;
+    opened.map_err(|error| failed(path, error.into()))
+}
+
+fn failed(path: &Path, source: redb::Error) -> CatalogError {
+    let path = path.to_owned();
+    match source {
+        redb::Error::Corrupted(_) => CatalogError::Damaged { path },
+        source => CatalogError::Database { path, source: Box::new(source) },
+    }
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        let Some(database) = self.database.take() else { return };
+        if *self.damaged.get_mut() {
+            std::mem::forget(database);
+        } else if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+            tracing::error!("catalog {} is damaged", self.path.display());
+        }
+    }
 }
 
 /// The catalog's file, as redb asks for it. Who may open it is decided by the store's own lock.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -158,9 +159,11 @@ impl Store {
         if options.rebuild {
             forget_what_can_be_rebuilt(&layout)?;
         }
-        let catalog = Arc::new(Catalog::open(&layout.catalog())?);
-        let names = Arc::new(NameCache::new(layout.names()));
         let unindexed = Arc::new(Unindexed::default());
+        let (catalog, damaged) = Catalog::open_or_begin_anew(&layout.catalog())?;
+        let catalog = Arc::new(catalog);
+        unindexed.tell(damaged);
+        let names = Arc::new(NameCache::new(layout.names()));
         let builder = Builder {
             layout: layout.clone(),
             store: id,
@@ -442,8 +445,17 @@ fn prepare_folder(layout: &Layout, create: bool) -> Result<(), OpenError> {
         }
         blocking::create_dir(root)?;
     }
+    // What is found under a name is built upon, so every name must survive a power cut: one that
+    // was given right before the last process ended may not yet.
+    match blocking::sync_parent(root) {
+        // Whoever may only pass through it did not make it a moment ago.
+        Err(error) if error.source.kind() == ErrorKind::PermissionDenied => {}
+        synced => synced?,
+    }
+    blocking::sync_dir(root)?;
     for folder in [layout.keys(), layout.segments(), layout.splits(), layout.wal()] {
         blocking::create_dir(&folder)?;
+        blocking::sync_dir(&folder)?;
     }
     Ok(())
 }

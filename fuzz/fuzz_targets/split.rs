@@ -28,7 +28,7 @@ impl BundleSource for Bytes {
 
 /// A split of a hundred flows.
 static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut builder = SplitBuilder::new().unwrap();
+    let mut builder = SplitBuilder::new(10).unwrap();
     let mut decoder = Decoder::new();
     for flow in 0..100 {
         let packet = [

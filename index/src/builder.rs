@@ -19,8 +19,11 @@ use crate::rows::RowsWriter;
 use crate::summary::SummaryBuilder;
 use crate::terms::{Fields, ip_term, name_term, schema};
 
-/// Memory that tantivy may take for the terms; it holds everything until the end.
-const MEMORY_BUDGET: usize = 512 << 20;
+/// What tantivy is told that a flow's terms take. It only sizes its first tables by that, and holds
+/// everything until the end whatever it takes.
+const BYTES_PER_FLOW: usize = 1 << 10;
+/// The least and the most that it is told.
+const MEMORY_BUDGET: std::ops::RangeInclusive<usize> = 1 << 20..=512 << 20;
 
 /// The files of a tantivy segment that this schema needs.
 const COMPONENTS: [SegmentComponent; 6] = [
@@ -95,18 +98,19 @@ impl std::fmt::Debug for SplitBuilder {
 }
 
 impl SplitBuilder {
-    /// An empty split.
+    /// An empty split, for about so many flows.
     ///
     /// # Errors
     ///
     /// When tantivy cannot start.
-    pub fn new() -> Result<SplitBuilder, BuildError> {
+    pub fn new(flows: usize) -> Result<SplitBuilder, BuildError> {
+        let budget = (flows * BYTES_PER_FLOW).clamp(*MEMORY_BUDGET.start(), *MEMORY_BUDGET.end());
         let (schema, fields) = schema();
         let directory = RamDirectory::create();
         let writer = Index::builder()
             .schema(schema)
             .settings(IndexSettings::default())
-            .single_segment_index_writer(directory.clone(), MEMORY_BUDGET)?;
+            .single_segment_index_writer(directory.clone(), budget)?;
         Ok(SplitBuilder {
             writer,
             directory,

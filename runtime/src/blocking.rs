@@ -287,7 +287,12 @@ pub fn sync_dir(path: &Path) -> Result<(), FileError> {
     synced.map_err(|error| FileError::new("sync the directory", path, error))
 }
 
-fn sync_parent(path: &Path) -> Result<(), FileError> {
+/// Makes the name of a file or directory durable.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn sync_parent(path: &Path) -> Result<(), FileError> {
     sync_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(".".as_ref()))
 }
 
@@ -308,7 +313,10 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(FileError::new("create the directory", path, error))
         }
-        _ => sync_parent(path),
+        _ => sync_parent(path).inspect_err(|_| {
+            // Another attempt must not take it for durable.
+            world().map_or_else(|| fs::remove_dir(path), |world| world.remove(path)).ok();
+        }),
     }
 }
 
@@ -377,6 +385,31 @@ pub fn write_at(path: &Path, offset: u64, bytes: &[u8]) -> Result<(), FileError>
     let file = RandomAccessFile::open(path)?;
     let written = file.write_all_at(bytes, offset).and_then(|()| file.sync_data());
     written.map_err(|error| FileError::new("write", path, error).at(offset))
+}
+
+/// Writes what a range of a file holds once more, durably, and zeros where it ends before: whoever wrote it before may have failed
+/// to make it so, and no later sync vouches for that.
+///
+/// # Errors
+///
+/// When the system refuses.
+pub fn write_again(path: &Path, range: std::ops::Range<u64>) -> Result<(), FileError> {
+    const PIECE: usize = 1 << 20;
+    if range.is_empty() {
+        return Ok(());
+    }
+    let file = RandomAccessFile::open(path)?;
+    if file_len(path)?.is_some_and(|len| len < range.end) {
+        let longer = file.set_length(range.end);
+        longer.map_err(|error| FileError::new("lengthen", path, error))?;
+    }
+    for at in range.clone().step_by(PIECE) {
+        let mut bytes = vec![0; PIECE.min((range.end - at) as usize)];
+        let written =
+            file.read_exact_at(&mut bytes, at).and_then(|()| file.write_all_at(&bytes, at));
+        written.map_err(|error| FileError::new("write again", path, error).at(at))?;
+    }
+    file.sync_data().map_err(|error| FileError::new("sync", path, error))
 }
 
 #[cfg(test)]

@@ -55,9 +55,22 @@ pub(super) fn apply(
                 }
             }
             Step::Finish(id) => {
-                if let Some((segment, end)) = take_open(&mut facts, id) {
-                    builder.unindexed.add(Arc::clone(&segment), None);
-                    recovered.later.push_back(Later::Finish(segment, end));
+                if let Some((segment, scanned)) = take_open(&mut facts, id) {
+                    // Its packets count as stored from here on.
+                    let doubtful = scanned.doubtful..scanned.end;
+                    match blocking::write_again(&segment.path, doubtful.clone()) {
+                        Ok(()) => {
+                            builder.unindexed.add(Arc::clone(&segment), None);
+                            recovered.later.push_back(Later::Finish(segment, scanned.end));
+                        }
+                        Err(error) => {
+                            builder.unindexed.tell([error.to_string()]);
+                            let certain = segment.up_to(doubtful.start);
+                            builder.unindexed.add(Arc::new(certain), None);
+                            builder.unindexed.give_up(id);
+                            left = true;
+                        }
+                    }
                 }
             }
             Step::Index(id) => {
@@ -79,13 +92,13 @@ pub(super) fn apply(
     Ok(recovered)
 }
 
-/// An open segment as it was found, and where it ends.
-fn take_open(facts: &mut Facts, id: SegmentId) -> Option<(Arc<Segment>, u64)> {
+/// An open segment as it was found.
+fn take_open(facts: &mut Facts, id: SegmentId) -> Option<(Arc<Segment>, Scanned)> {
     let SegmentFile::Open { path, opened, scanned } = facts.segments.remove(&id)? else {
         return None;
     };
-    let Scanned { map, end } = scanned;
-    Some((Arc::new(Segment::unsealed(path, Arc::new(*opened), map)), end))
+    let segment = Segment::unsealed(path, Arc::new(*opened), scanned.map.clone());
+    Some((Arc::new(segment), scanned))
 }
 
 /// Does a step; gives whether it was done.

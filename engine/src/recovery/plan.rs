@@ -165,7 +165,7 @@ mod tests {
         assert_eq!((lost.segment, lost.packets), (id(2), 10));
 
         let opened = crate::segment::reader::tests::opened(id(2));
-        let scanned = Scanned { map: SegmentMap::default(), end: 4096 };
+        let scanned = Scanned { map: SegmentMap::default(), end: 4096, doubtful: 4096 };
         let open = SegmentFile::Open { path: "s.open".into(), opened: Box::new(opened), scanned };
         facts.segments.insert(id(2), open);
         assert_eq!(plan(&facts)[1..], [Step::Leave(id(2))]);

@@ -105,6 +105,12 @@ impl Segment {
         Segment { path: self.path.with_extension("seg"), totals, ..self }
     }
 
+    /// Its units before an offset.
+    pub(crate) fn up_to(&self, end: u64) -> Segment {
+        let units = self.map.units.iter().filter(|unit| unit.offset < end).cloned().collect();
+        Segment::unsealed(self.path.clone(), Arc::clone(&self.opened), SegmentMap { units })
+    }
+
     pub(crate) fn id(&self) -> SegmentId {
         self.opened.owner.segment
     }

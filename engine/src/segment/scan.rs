@@ -17,6 +17,9 @@ use crate::limits::PAGE_SIZE;
 pub(crate) struct Scanned {
     pub(crate) map: SegmentMap,
     pub(crate) end: u64,
+    /// Where what the log does not vouch for begins: it can be read, but nobody knows whether it
+    /// would survive a power cut.
+    pub(crate) doubtful: u64,
 }
 
 /// Takes the units that are vouched for, whatever became of their blocks; then reads on until one
@@ -28,17 +31,23 @@ pub(crate) fn scan_units(
     vouched: &[StoredUnit],
 ) -> Result<Scanned, FileError> {
     let length = file.length()?;
-    let mut scanned = Scanned { map: SegmentMap::default(), end: PAGE_SIZE as u64 };
+    let start = PAGE_SIZE as u64;
+    let mut scanned = Scanned { map: SegmentMap::default(), end: start, doubtful: start };
     loop {
         let number = scanned.map.units.len();
         let stored = vouched.iter().find(|unit| unit.end.unit.get() as usize == number);
-        let next = match stored.and_then(|unit| take_vouched(opened, &scanned, unit)) {
+        let vouched = stored.and_then(|unit| take_vouched(opened, &scanned, unit));
+        let is_vouched = vouched.is_some() && scanned.doubtful == scanned.end;
+        let next = match vouched {
             Some(taken) => Some(taken),
             None => next_unit(file, opened, &scanned, length)?,
         };
         let Some((unit, end)) = next else { return Ok(scanned) };
         scanned.map.units.push(unit);
         scanned.end = end;
+        if is_vouched {
+            scanned.doubtful = end;
+        }
     }
 }
 

@@ -114,7 +114,7 @@ fn predicate() -> impl Strategy<Value = Predicate> {
 }
 
 fn build(flows: &[Flow]) -> crate::SplitFile {
-    let mut builder = SplitBuilder::new().unwrap();
+    let mut builder = SplitBuilder::new(10).unwrap();
     for (number, flow) in flows.iter().enumerate() {
         let paths: Vec<u32> =
             flow.paths.iter().map(|path| builder.add_path(Path::from_bytes(path))).collect();

@@ -64,6 +64,8 @@ enum State {
     Done,
     /// It failed, or a sync of it did: what the disk holds of it is unknown for good.
     Doubtful,
+    /// It survives, and what is before it in the list may or may not.
+    Certain,
 }
 
 type Names = BTreeMap<OsString, Inode>;
@@ -227,12 +229,16 @@ impl Disk {
 
     pub(super) fn sync(&mut self, inode: Inode) -> io::Result<()> {
         let file = self.file_mut(inode)?;
-        let changes = std::mem::take(&mut file.changes);
-        for change in changes {
-            match change.state {
-                State::Done => change.what.apply(&mut file.durable),
-                State::Submitted | State::Doubtful => file.changes.push(change),
+        for mut change in std::mem::take(&mut file.changes) {
+            let certain = matches!(change.state, State::Done | State::Certain);
+            if certain && file.changes.is_empty() {
+                change.what.apply(&mut file.durable);
+                continue;
             }
+            if certain {
+                change.state = State::Certain;
+            }
+            file.changes.push(change);
         }
         Ok(())
     }
@@ -240,7 +246,9 @@ impl Disk {
     /// A sync that failed: the kernel forgets what it should have written.
     pub(super) fn fail_sync(&mut self, inode: Inode) -> io::Result<()> {
         for change in &mut self.file_mut(inode)?.changes {
-            change.state = State::Doubtful;
+            if change.state == State::Done {
+                change.state = State::Doubtful;
+            }
         }
         Ok(())
     }
@@ -298,8 +306,9 @@ impl File {
 
     fn after_power_cut(&self, chance: f32, random: &mut Rng) -> File {
         let mut content = self.durable.clone();
-        for Change { what, .. } in &self.changes {
+        for Change { what, state, .. } in &self.changes {
             match what {
+                what if *state == State::Certain => what.clone().apply(&mut content),
                 What::Length(len) if random.f32() < chance => content.set_len(*len),
                 What::Length(_) => {}
                 What::Write(offset, bytes) => {

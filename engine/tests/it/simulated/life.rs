@@ -64,6 +64,7 @@ pub(super) struct Life {
     /// What failed.
     pub(super) errors: Vec<String>,
     pub(super) operations: u64,
+    faulty: bool,
 }
 
 impl Life {
@@ -81,11 +82,11 @@ impl Life {
         for (operation, fault) in faults {
             world.fail(*operation, *fault);
         }
-        let mut life = Life::default();
+        let mut life = Life { faulty: !faults.is_empty(), ..Life::default() };
         let kept = world.run(|| life.follow(&world, script));
         life.history = world.history();
         life.operations = world.operations();
-        kept.or_else(|broken| if faults.is_empty() { Err(broken) } else { Ok(()) })?;
+        kept.or_else(|broken| if life.faulty { Ok(()) } else { Err(broken) })?;
         Ok(life)
     }
 
@@ -95,7 +96,11 @@ impl Life {
             let before = list.iter().filter(|(at, _)| *at <= changes);
             before.map(|(_, numbers)| numbers.clone()).collect()
         };
-        Model { given: until(&self.given), acknowledged: until(&self.acknowledged) }
+        Model {
+            given: until(&self.given),
+            acknowledged: until(&self.acknowledged),
+            faulty: self.faulty,
+        }
     }
 
     fn follow(&mut self, world: &Simulation, script: &Script) -> Result<(), String> {

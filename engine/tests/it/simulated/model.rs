@@ -46,13 +46,29 @@ pub(super) struct Model {
     pub(super) given: Vec<Range<u64>>,
     /// All of it must be there.
     pub(super) acknowledged: Vec<Range<u64>>,
+    /// Whether an operation on the disk went wrong.
+    pub(super) faulty: bool,
+}
+
+/// What is left of what was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) packets: u64,
+    /// Whether the store says that something is wrong.
+    pub(super) told: bool,
 }
 
 impl Model {
-    /// How often each packet is in the store, or what is wrong with its answer.
-    fn found(&self, store: &Store) -> Result<BTreeMap<u64, usize>, String> {
+    /// How many packets must be there.
+    pub(super) fn acknowledged_packets(&self) -> u64 {
+        self.acknowledged.iter().map(|it| it.end - it.start).sum()
+    }
+
+    /// How often each packet is in the store and whether some may be missing, or what is wrong
+    /// with what is there.
+    fn found(&self, store: &Store) -> Result<(BTreeMap<u64, usize>, String), String> {
         let mut packets = store.query(&Selection::default()).map_err(|it| it.to_string())?;
-        let mut found = BTreeMap::new();
+        let mut found: BTreeMap<u64, usize> = BTreeMap::new();
         for it in &mut packets {
             let number = it.data().get(28..36).ok_or("a packet that was never given")?;
             let number = u64::from_le_bytes(number.try_into().unwrap());
@@ -65,15 +81,28 @@ impl Model {
             }
             *found.entry(number).or_default() += 1;
         }
+        if let Some((number, count)) = found.iter().find(|(_, count)| **count > 1) {
+            return Err(format!("packet {number} was found {count} times"));
+        }
         let missing = &packets.answer().completeness.missing;
-        missing.is_empty().then_some(found).ok_or_else(|| format!("incomplete: {missing:?}"))
+        let missing = missing.iter().map(|it| it.to_string()).collect::<Vec<_>>().join("; ");
+        Ok((found, missing))
+    }
+
+    /// What a store has whose disk did not keep its word.
+    pub(super) fn found_of_acknowledged(&self, store: &Store) -> Result<Found, String> {
+        let (found, missing) = self.found(store)?;
+        let acknowledged = self.acknowledged.iter().cloned().flatten();
+        let packets = acknowledged.filter(|number| found.contains_key(number)).count() as u64;
+        let told = !missing.is_empty() || !store.damage().is_empty();
+        Ok(Found { packets, told })
     }
 
     /// Everything acknowledged is there, and nothing twice; gives how many packets there are.
     pub(super) fn holds(&self, store: &Store) -> Result<u64, String> {
-        let found = self.found(store)?;
-        if let Some((number, count)) = found.iter().find(|(_, count)| **count > 1) {
-            return Err(format!("packet {number} was found {count} times"));
+        let (found, missing) = self.found(store)?;
+        if !missing.is_empty() {
+            return Err(format!("incomplete: {missing}"));
         }
         let lost = self.acknowledged.iter().cloned().flatten().find(|it| !found.contains_key(it));
         match lost {
@@ -93,7 +122,11 @@ impl Model {
         if counted != found {
             return Err(format!("{found} packets found, {counted} counted"));
         }
-        let damage = store.check().damage;
+        let mut damage = store.check().damage;
+        if self.faulty {
+            // A catalog that suffered is told of, and made anew from what did not.
+            damage.retain(|it| !it.what.contains("is made anew"));
+        }
         if !damage.is_empty() {
             return Err(format!("check: {damage:?}"));
         }
