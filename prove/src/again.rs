@@ -11,7 +11,7 @@ use crate::fate::seed_of;
 use crate::image::Image;
 use crate::mounted::Mounted;
 use crate::perform::{OPTIONS, store_folder};
-use crate::replay::{Durable, Plan, Recording, Report, book, promise_at};
+use crate::replay::{Durable, Plan, Recording, Report, book, first_point, promise_at};
 use crate::stack::Recorder;
 use crate::trial::Bench;
 use crate::workload::{Numbered, Step};
@@ -33,7 +33,7 @@ pub fn replay_again(
     (steps, all): (&[Step], &[Numbered]),
     report: &mut Report,
 ) -> Result<(), Fault> {
-    let start = acknowledged.first().map_or(0, |(entry, _)| entry + 1);
+    let start = first_point(plan, acknowledged);
     let mut random = Random::new(plan.seed);
     let span = (recording.entries.len() + 1 - start) as u64;
     let mut points: Vec<usize> = (0..firsts).map(|_| start + random.below(span) as usize).collect();
@@ -77,5 +77,5 @@ fn record_recovery(bench: &Bench, folder: &Path, image: Image) -> Result<Recordi
         }
         mounted.unmount()?;
     }
-    Recording::new(image, recorder.stop()?)
+    Recording::new(kind, image, recorder.stop()?)
 }

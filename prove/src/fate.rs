@@ -36,12 +36,12 @@ pub fn seed_of(seed: u64, point: usize, variant: u32) -> u64 {
     mixed ^ seed
 }
 
-/// Draws the fates of entries in doubt.
+/// Draws the fates of entries in doubt; a write is torn into pieces of one of these lengths.
 ///
 /// A quarter of the draws drops all of them and a quarter keeps all but the last: the mistakes
 /// that are made most often show at these ends. The others decide for each write.
 #[must_use]
-pub fn draw(entries: &[Entry], seed: u64) -> Vec<Fate> {
+pub fn draw(entries: &[Entry], pieces: &[usize], seed: u64) -> Vec<Fate> {
     let mut random = Random::new(seed);
     let style = random.below(4);
     let last = entries.len().saturating_sub(1);
@@ -51,16 +51,17 @@ pub fn draw(entries: &[Entry], seed: u64) -> Vec<Fate> {
         _ if entry.fua && index < last => Fate::Kept,
         0 => Fate::Dropped,
         1 if index < last => Fate::Kept,
-        _ => draw_one(entry, &mut random),
+        _ => draw_one(entry, pieces, &mut random),
     };
     entries.iter().enumerate().map(fate).collect()
 }
 
-fn draw_one(entry: &Entry, random: &mut Random) -> Fate {
+fn draw_one(entry: &Entry, pieces: &[usize], random: &mut Random) -> Fate {
     let length = entry.data.len();
     // ext4 has its super block on the first page, with the checksum in another sector than what it
     // covers, and does not mount one that was torn there: a store can do nothing about that.
-    let piece = if random.chance(0.5) && entry.offset >= 4096 { 512 } else { 4096 };
+    let piece = pieces[random.below(pieces.len() as u64) as usize];
+    let piece = if entry.offset < 4096 { piece.max(4096) } else { piece };
     match random.below(3) {
         0 => Fate::Kept,
         1 => Fate::Dropped,
@@ -104,8 +105,8 @@ mod tests {
         let entries = vec![write(16384); 6];
         let mut seen = [false; 4];
         for seed in 0..100 {
-            let fates = draw(&entries, seed);
-            assert_eq!(fates, draw(&entries, seed));
+            let fates = draw(&entries, &[512, 4096], seed);
+            assert_eq!(fates, draw(&entries, &[512, 4096], seed));
             for fate in fates {
                 match fate {
                     Fate::Kept => seen[0] = true,
@@ -121,7 +122,8 @@ mod tests {
     #[test]
     fn the_super_block_is_not_torn() {
         let entries = vec![Entry { offset: 0, ..write(4096) }; 4];
-        let torn = |seed| draw(&entries, seed).iter().any(|it| matches!(it, Fate::Torn { .. }));
+        let torn =
+            |seed| draw(&entries, &[512], seed).iter().any(|it| matches!(it, Fate::Torn { .. }));
         assert!(!(0..100).any(torn));
     }
 
@@ -129,7 +131,7 @@ mod tests {
     fn a_write_through_the_cache_survives_once_it_is_done() {
         let entries = [Entry { fua: true, ..write(4096) }, write(4096)];
         for seed in 0..50 {
-            assert_eq!(draw(&entries, seed)[0], Fate::Kept);
+            assert_eq!(draw(&entries, &[512], seed)[0], Fate::Kept);
         }
     }
 

@@ -41,6 +41,19 @@ impl FileSystem {
         }
     }
 
+    /// Lengths of the pieces that a write may be torn into.
+    ///
+    /// XFS trusts the position in its log that the beginning of a metadata block names, and so does
+    /// not put right the rest of a block that was torn between its sectors: it then refuses to
+    /// mount. ext4 writes whole blocks from its journal.
+    #[must_use]
+    pub fn pieces(self) -> &'static [usize] {
+        match self {
+            FileSystem::Ext4 => &[512, 4096],
+            FileSystem::Xfs => &[4096],
+        }
+    }
+
     /// Makes an empty one in a file.
     ///
     /// # Errors

@@ -15,9 +15,14 @@ use crate::stack::Recorder;
 use crate::trial::{Bench, Failure};
 use crate::workload::{Numbered, Promise, Step, promise};
 
+/// Failing images that are kept of a file system: they are large, and much alike.
+const KEPT_MAX: usize = 5;
+
 /// A device's history: what it held, and everything it was asked to write.
 #[derive(Debug)]
 pub struct Recording {
+    /// The file system on it.
+    pub kind: FileSystem,
     /// What it held at the beginning.
     pub base: Image,
     /// The log's bytes.
@@ -31,10 +36,12 @@ pub struct Recording {
 pub struct Plan {
     /// Decides what survives each cut.
     pub seed: u64,
-    /// Draws a crash point.
+    /// Images drawn for each crash point.
     pub variants: u32,
     /// Only one crash point in so many.
     pub every: usize,
+    /// Cut only when so many steps are acknowledged.
+    pub from: u64,
     /// Give up after so many failures.
     pub failures_max: usize,
     /// Where failing images are kept.
@@ -64,9 +71,9 @@ impl Recording {
     /// # Errors
     ///
     /// When the log makes no sense.
-    pub fn new(base: Image, log: Vec<u8>) -> Result<Recording, Fault> {
+    pub fn new(kind: FileSystem, base: Image, log: Vec<u8>) -> Result<Recording, Fault> {
         let entries = parse(&log)?;
-        Ok(Recording { base, log, entries })
+        Ok(Recording { kind, base, log, entries })
     }
 
     /// The image that a cut before entry `point` leaves.
@@ -76,7 +83,7 @@ impl Recording {
         debug_assert_eq!(durable.applied, doubt.start);
         let mut image = durable.image.clone();
         let doubtful = &self.entries[doubt];
-        for (entry, fate) in doubtful.iter().zip(draw(doubtful, seed)) {
+        for (entry, fate) in doubtful.iter().zip(draw(doubtful, self.kind.pieces(), seed)) {
             image.apply(&self.log, entry, &fate);
         }
         image
@@ -130,7 +137,7 @@ pub fn record(
     let mounted = Mounted::mount(kind, recorder.device(), &target)?;
     perform(mounted.path(), steps, all, run)?;
     mounted.unmount()?;
-    let recording = Recording::new(base, recorder.stop()?)?;
+    let recording = Recording::new(kind, base, recorder.stop()?)?;
     let acknowledged = acknowledgements(&recording.log, &recording.entries, run);
     if acknowledged.len() != steps.len() + 1 {
         let (found, steps) = (acknowledged.len(), steps.len());
@@ -164,6 +171,12 @@ pub fn promise_at(steps: &[Step], acknowledged: &[(usize, u64)], point: usize) -
     promise(steps, before.map_or(0, |(_, step)| *step as usize))
 }
 
+/// Where the cutting begins.
+#[must_use]
+pub fn first_point(plan: &Plan, acknowledged: &[(usize, u64)]) -> usize {
+    acknowledged.iter().find(|(_, step)| *step >= plan.from).map_or(0, |(entry, _)| entry + 1)
+}
+
 /// Tries one image and books what came of it; says whether to go on.
 ///
 /// # Errors
@@ -188,7 +201,9 @@ pub fn book(
         let text =
             format!("{name} (seed {}), {promise:?}:\n  {}", plan.seed, verdict.wrong.join("\n  "));
         let failure = Failure { name, text };
-        if let Some(folder) = &plan.keep {
+        if let Some(folder) = &plan.keep
+            && report.failures.len() < KEPT_MAX
+        {
             bench.keep(image, folder, &failure)?;
         }
         report.failures.push(failure);
@@ -210,8 +225,7 @@ pub fn replay(
     report: &mut Report,
 ) -> Result<(), Fault> {
     let mut durable = Durable::new(recording);
-    let first = acknowledged.first().map_or(0, |(entry, _)| entry + 1);
-    for point in (first..=recording.entries.len()).step_by(plan.every) {
+    for point in (first_point(plan, acknowledged)..=recording.entries.len()).step_by(plan.every) {
         durable.advance(recording, point);
         report.points += 1;
         let promise = promise_at(steps, acknowledged, point);

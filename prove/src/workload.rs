@@ -69,6 +69,35 @@ pub const STEPS: &[Step] = {
         Export,
         Import(2, 1004),
         Close,
+        Open,
+        Import(300, 1000),
+        Import(1, 40),
+        Seal,
+        Import(50, 50),
+        Import(50, 51),
+        Import(50, 52),
+        Import(50, 53),
+        Seal,
+        ImportAgain,
+        Import(1, 41),
+        Seal,
+        Import(1, 42),
+        Seal,
+        Import(90, 600),
+        Query,
+        Close,
+        Open,
+        Import(20, 700),
+        Import(20, 701),
+        Import(20, 702),
+        Import(20, 703),
+        Import(20, 704),
+        Import(20, 705),
+        Seal,
+        Import(150, 1300),
+        Export,
+        Import(30, 100),
+        Close,
     ]
 };
 
@@ -153,7 +182,7 @@ fn packet(number: u64, payload: usize) -> Numbered {
         server_port: 443,
     };
     let mut data = Vec::new();
-    if number % DNS_EVERY == 0 {
+    if number.is_multiple_of(DNS_EVERY) {
         ends.server_port = 53;
         let name = format!("host{number}.example.org");
         let answer = packets::dns_answer(number as u16, &name, address(2, number % 200));
@@ -163,7 +192,7 @@ fn packet(number: u64, payload: usize) -> Numbered {
         let body: Vec<u8> = (0..payload)
             .map(|at| if at % 2 == 0 { random.number() as u8 } else { number as u8 })
             .collect();
-        packets::udp(&mut data, ends, number % 2 == 0, &body);
+        packets::udp(&mut data, ends, number.is_multiple_of(2), &body);
     }
     let seconds = FIRST_SECOND + number as i64;
     Numbered { time: Timestamp::from_secs_nanos(seconds, number as u32), data }

@@ -31,7 +31,7 @@ struct Args {
     /// Decides what survives each cut
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Draws a crash point
+    /// Images drawn for each crash point
     #[arg(long, default_value_t = 1)]
     variants: u32,
     /// Try one crash point in so many
@@ -40,13 +40,19 @@ struct Args {
     /// Crash points whose recovery is cut again
     #[arg(long, default_value_t = 25)]
     again: usize,
+    /// Cut only when so many steps of the workload are acknowledged
+    #[arg(long, default_value_t = 0)]
+    from: u64,
     /// Give up a file system after so many failures
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 100)]
     failures: usize,
     /// Where images that fail are kept
     #[arg(long)]
     keep: Option<PathBuf>,
 }
+
+/// Failures that are told of one file system.
+const TOLD_MAX: usize = 5;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
@@ -83,7 +89,7 @@ fn run(args: &Args) -> Result<bool, Fault> {
         let (report, recording) = try_on((*kind).into(), args)?;
         kept &= report.failures.is_empty();
         let mut out = std::io::stdout().lock();
-        for failure in &report.failures {
+        for failure in report.failures.iter().take(TOLD_MAX) {
             writeln!(out, "FAILED {}", failure.text)?;
         }
         writeln!(out, "{}", line((*kind).into(), args.seed, &report, recording))?;
@@ -103,6 +109,7 @@ fn try_on(kind: FileSystem, args: &Args) -> Result<(Report, Duration), Fault> {
         seed: args.seed,
         variants: args.variants,
         every: args.every.max(1),
+        from: args.from,
         failures_max: args.failures.max(1),
         keep: args.keep.clone(),
     };
