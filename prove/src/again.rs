@@ -16,8 +16,8 @@ use crate::stack::Recorder;
 use crate::trial::Bench;
 use crate::workload::{Numbered, Step};
 
-/// Cuts that are tried of each recovery.
-const CUTS: usize = 8;
+/// Cuts that are tried of each recovery, evenly over its entries.
+const CUTS: usize = 25;
 
 /// Cuts at `firsts` points drawn from a recording, recovers under watch, and cuts each recovery at
 /// some of its own writes.
@@ -45,11 +45,9 @@ pub fn replay_again(
         let promise = promise_at(steps, acknowledged, point);
         let recovery = record_recovery(bench, folder, image)?;
         let mut durable = Durable::new(&recovery);
-        let mut cuts: Vec<usize> =
-            (0..CUTS).map(|_| random.below(recovery.entries.len() as u64 + 1) as usize).collect();
-        cuts.sort_unstable();
-        cuts.dedup();
-        for cut in cuts {
+        let step = recovery.entries.len().div_ceil(CUTS).max(1);
+        let begin = random.below(step as u64) as usize;
+        for cut in (begin..=recovery.entries.len()).step_by(step) {
             durable.advance(&recovery, cut);
             report.points += 1;
             let image = recovery.cut(&durable, cut, seed_of(plan.seed, cut, point as u32));

@@ -38,7 +38,7 @@ struct Args {
     #[arg(long, default_value_t = 1)]
     every: usize,
     /// Crash points whose recovery is cut again
-    #[arg(long, default_value_t = 25)]
+    #[arg(long, default_value_t = 20)]
     again: usize,
     /// Cut only when so many steps of the workload are acknowledged
     #[arg(long, default_value_t = 0)]
