@@ -1,6 +1,6 @@
 # The commands of the README. Each is a script or a few words, so that they can be read at a glance.
 
-.PHONY: demo test lint bench prove fuzz-smoke setup
+.PHONY: demo test lint bench prove sim powercut mutants fuzz-smoke setup
 
 # Installs the system packages that are missing (libpcap's headers, a C compiler).
 setup:
@@ -19,6 +19,7 @@ lint:
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	scripts/mutants --check
 
 # Measures every promise against a peer or the disk, in about five minutes; needs 25 GB of disk.
 bench: setup
@@ -27,6 +28,18 @@ bench: setup
 # Tries every byte of a small store, one bad at a time, in about three minutes (make test tries some).
 prove: setup
 	scripts/prove
+
+# Tries many lives of a store in a simulated world: SEEDS=1000 of them, SEED=17 that one.
+sim: setup
+	scripts/sim
+
+# Cuts the power at every write of a workload on real ext4 and XFS, in about four minutes; needs root.
+powercut: setup
+	scripts/powercut
+
+# Plants faults, each of which the simulation or the power cuts must show, in about eight minutes.
+mutants: setup
+	scripts/mutants
 
 # Runs every fuzz target for some seconds, a minute in all (building them takes three more).
 fuzz-smoke: setup

@@ -68,25 +68,25 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Takes jobs until nobody can send any; while there are none, does what recovery left.
+    /// Takes jobs until nobody can send any; while there are none, does what recovery left. What
+    /// takes time of that waits for the next opening when the store is closed before.
     pub(crate) async fn run(self, jobs: Receiver<Job>, mut later: VecDeque<Later>) {
         loop {
-            match jobs.try_recv() {
-                Ok(job) => self.build_and_tell(job).await,
-                Err(TryRecvError::Closed) => return,
-                Err(TryRecvError::Empty) => match later.pop_front() {
-                    Some(step) => {
-                        // What follows a step that failed may depend on it.
-                        if !apply_later(&self, step) {
-                            later.retain(|step| !matches!(step, Later::Remove(_)));
-                        }
-                        yield_now().await;
-                    }
-                    None => match jobs.recv().await {
-                        Ok(job) => self.build_and_tell(job).await,
-                        Err(_) => return,
-                    },
-                },
+            let job = match (jobs.try_recv(), later.front()) {
+                (Err(TryRecvError::Closed), None | Some(Later::Finish(..) | Later::Index(_))) => {
+                    return;
+                }
+                (Err(TryRecvError::Empty), None) => jobs.recv().await.ok(),
+                (job, _) => job.ok(),
+            };
+            if let Some(job) = job {
+                self.build_and_tell(job).await;
+            } else if let Some(step) = later.pop_front() {
+                // What follows a step that failed may depend on it.
+                if !apply_later(&self, step) {
+                    later.retain(|step| !matches!(step, Later::Remove(_)));
+                }
+                yield_now().await;
             }
         }
     }

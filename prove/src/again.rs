@@ -10,7 +10,7 @@ use crate::Fault;
 use crate::fate::seed_of;
 use crate::image::Image;
 use crate::mounted::Mounted;
-use crate::perform::{OPTIONS, store_folder};
+use crate::perform::{options, store_folder};
 use crate::replay::{Durable, Plan, Recording, Report, book, first_point, promise_at};
 use crate::stack::Recorder;
 use crate::trial::Bench;
@@ -70,7 +70,7 @@ fn record_recovery(bench: &Bench, folder: &Path, image: Image) -> Result<Recordi
     fs::create_dir_all(&target)?;
     // What will not mount or open has been told already; its log is as good as any.
     if let Ok(mounted) = Mounted::mount(kind, recorder.device(), &target) {
-        if let Ok(store) = Store::open(&store_folder(mounted.path()), OPTIONS) {
+        if let Ok(store) = Store::open(&store_folder(mounted.path()), options()) {
             store.close()?;
         }
         mounted.unmount()?;

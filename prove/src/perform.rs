@@ -15,7 +15,10 @@ use crate::workload::{Numbered, Step, capture, imported, promise};
 const BLOCK: usize = 4096;
 
 /// How a store is opened here: one shard, since threads only make a crash point slower.
-pub const OPTIONS: OpenOptions = OpenOptions { create: true, shards: 1, rebuild: false };
+#[must_use]
+pub fn options() -> OpenOptions {
+    OpenOptions { create: true, shards: 1, ..OpenOptions::default() }
+}
 
 /// Where the store is on its file system.
 #[must_use]
@@ -78,7 +81,7 @@ fn do_step(
 ) -> Result<(), Fault> {
     let open = || store.as_ref().ok_or("the workload opens the store first");
     match steps[index] {
-        Step::Open => *store = Some(Store::open(&store_folder(root), OPTIONS)?),
+        Step::Open => *store = Some(Store::open(&store_folder(root), options())?),
         Step::Import(packets, _) => import(open()?, index, steps, all, packets)?,
         Step::ImportAgain => {
             let last = (0..index).rev().find(|it| matches!(steps[*it], Step::Import(..)));

@@ -10,7 +10,7 @@ use crate::Fault;
 use crate::check::{Verdict, check, snapshot};
 use crate::image::Image;
 use crate::mounted::{FileSystem, LoopDevice, Mounted};
-use crate::perform::{OPTIONS, store_folder};
+use crate::perform::{options, store_folder};
 use crate::workload::{Numbered, Promise};
 
 /// A crash point whose store broke a promise.
@@ -102,7 +102,7 @@ fn all_wrong(promise: &Promise, text: String) -> Verdict {
 /// nothing and find the same.
 fn open_twice(folder: &Path, promise: &Promise, all: &[Numbered]) -> Result<Verdict, Fault> {
     let judge = || -> Result<Verdict, Fault> {
-        let store = Store::open(folder, OPTIONS)?;
+        let store = Store::open(folder, options())?;
         let verdict = check(&store, promise, all)?;
         store.close()?;
         Ok(verdict)

@@ -8,17 +8,21 @@ use std::time::Instant;
 
 use super::life::Script;
 
-/// Tries each seed; panics with the first that failed.
+/// Seeds that are tried when nobody says how many.
+const USUAL: u64 = 4;
+
+/// Tries one seed in so many, as `cost` says; panics with the first that failed.
 pub(super) fn try_all<T: AddAssign + Default + Send + std::fmt::Display>(
     what: &str,
-    usual: u64,
+    cost: u64,
     attempt: impl Fn(u64, &mut T) -> Result<(), String> + Sync,
 ) {
     let number = |name| std::env::var(name).ok().map(|it| it.parse::<u64>().unwrap());
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(usual),
+        None => 0..number("SEEDS").unwrap_or(USUAL).div_ceil(cost),
     };
+    keep_redb_quiet();
     let (next, failed, total) = (AtomicU64::new(seeds.start), Mutex::new(None), Mutex::default());
     let began = Instant::now();
     let work = || {
@@ -46,4 +50,18 @@ pub(super) fn try_all<T: AddAssign + Default + Send + std::fmt::Display>(
     }
     let seconds = began.elapsed().as_secs_f32();
     println!("{what}: {} seeds, {total}, {seconds:.0} s", seeds.end - seeds.start);
+}
+
+/// redb panics over pages that are damaged, and is caught; the messages would be thousands.
+fn keep_redb_quiet() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let inside = |place: &std::panic::Location<'_>| place.file().contains("/redb-");
+            if !info.location().is_some_and(inside) {
+                before(info);
+            }
+        }));
+    });
 }
