@@ -141,8 +141,11 @@ impl Catalog {
     pub(crate) fn open_or_begin_anew(
         path: &Path,
     ) -> Result<(Catalog, Option<String>), CatalogError> {
+        let is_there = blocking::file_len(path)?.is_some();
         match Self::open(path) {
-            Err(error @ (CatalogError::Damaged { .. } | CatalogError::Database { .. })) => {
+            Err(error @ (CatalogError::Damaged { .. } | CatalogError::Database { .. }))
+                if is_there =>
+            {
                 let aside = path.with_extension("damaged");
                 blocking::rename(path, &aside)?;
                 let (from, to) = (path.display(), aside.display());

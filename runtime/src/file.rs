@@ -243,7 +243,8 @@ impl DirectFile {
                 file.sync_data().map_err(|error| FileError::new("sync", &self.path, error))
             }
             Handle::Simulated(world, inode) => {
-                world.sync(*inode).map_err(|error| FileError::new("sync", &self.path, error))
+                let synced = world.sync_slowly(*inode).await;
+                synced.map_err(|error| FileError::new("sync", &self.path, error))
             }
         }
     }
@@ -384,9 +385,11 @@ impl Deref for ReadBuf {
 }
 
 fn failed(operation: &'static str, path: &Path, error: GlommioError<()>) -> FileError {
-    // glommio wraps the system's error in a text of its own; the number is what callers need.
-    let wrapped = io::Error::from(error);
-    let source = wrapped.raw_os_error().map_or(wrapped, io::Error::from_raw_os_error);
+    // glommio wraps the system's error in a text of its own; the error itself is what callers need.
+    let source = match error {
+        GlommioError::EnhancedIoError { source, .. } | GlommioError::IoError(source) => source,
+        other => io::Error::from(other),
+    };
     FileError::new(operation, path, source)
 }
 

@@ -137,10 +137,10 @@ impl Simulation {
         self.world.history.borrow().clone().unwrap_or_default()
     }
 
-    /// How many entries the history has.
+    /// How many changes there were: the disk as it is stands there in the history.
     #[must_use]
     pub fn changes(&self) -> usize {
-        self.world.history.borrow().as_ref().map_or(0, Vec::len)
+        self.world.history.borrow().as_ref().map_or(0, |history| history.len() - 1)
     }
 }
 

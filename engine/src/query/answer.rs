@@ -67,6 +67,9 @@ pub struct Refused {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Missing { segment, first, last, packets, reason } = self;
+        if (*first, *last) == (Timestamp::MIN, Timestamp::MAX) {
+            return write!(f, "segment {segment}, an unknown number of packets: {reason}");
+        }
         let (first, last) = (format_instant(*first), format_instant(*last));
         write!(f, "segment {segment}, up to {packets} packets between {first} and {last}: {reason}")
     }
@@ -81,6 +84,11 @@ impl Missing {
     ) -> Missing {
         let reason = reason.to_string();
         Missing { segment, first: times.0, last: times.1, packets, reason }
+    }
+
+    /// A segment of which nothing is known but that it is there.
+    pub(crate) fn whole(segment: SegmentId, reason: &dyn fmt::Display) -> Missing {
+        Missing::segment(segment, (Timestamp::MIN, Timestamp::MAX), 0, reason)
     }
 
     pub(crate) fn unindexed(segment: SegmentId, times: (Timestamp, Timestamp)) -> Missing {

@@ -104,16 +104,21 @@ impl Judge<'_> {
             let read: Result<ReadBuf, FileError> = read.await;
             for number in &blocks[piece.blocks.clone()] {
                 let place = place(unit, *number);
+                let (at, length) =
+                    ((place.offset - piece.bytes.start) as usize, place.length as usize);
                 let looked = match &read {
-                    Ok(bytes) => {
-                        let at = (place.offset - piece.bytes.start) as usize;
-                        self.judge(*number, &bytes[at..at + place.length as usize])
-                            .map_err(|error| error.to_string())
-                    }
-                    Err(error) => Err(error.to_string()),
+                    Ok(bytes) => self.judge(*number, &bytes[at..at + length]),
+                    // One bad sector must not cost the blocks that were read along with its own.
+                    Err(_) => match file.read_at(place.offset, length).await {
+                        Ok(bytes) => self.judge(*number, &bytes),
+                        Err(error) => {
+                            self.outcome.damaged.push((place, error.to_string()));
+                            continue;
+                        }
+                    },
                 };
-                if let Err(why) = looked {
-                    self.outcome.damaged.push((place, why));
+                if let Err(error) = looked {
+                    self.outcome.damaged.push((place, error.to_string()));
                 }
             }
             yield_if_needed().await;

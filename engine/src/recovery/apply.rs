@@ -11,6 +11,7 @@ use super::plan::Step;
 use super::{RecoverError, Recovered};
 use crate::builder::{Builder, Job};
 use crate::id::SegmentId;
+use crate::query::Missing;
 use crate::replay::{Replayed, replay};
 use crate::segment::reader::{self, Segment};
 use crate::segment::scan::Scanned;
@@ -82,8 +83,11 @@ pub(super) fn apply(
                         recovered.later.push_back(Later::Index(segment));
                     }
                     Err(error) => {
-                        let text = format!("{} could not be indexed: {error}", path.display());
-                        builder.unindexed.tell([text]);
+                        let reason = format!("{} cannot be read: {error}", path.display());
+                        builder.unindexed.tell([reason.clone()]);
+                        if !facts.catalogued.contains(&id) {
+                            recovered.lost.push(Missing::whole(id, &reason));
+                        }
                     }
                 }
             }

@@ -51,7 +51,13 @@ pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
                 }
             }
             SegmentFile::Unreadable { path, why, has_content: true } => {
-                steps.push(Step::Report(format!("{} cannot be read: {why}", path.display())));
+                let reason = format!("{} cannot be read: {why}", path.display());
+                // Units that the log knows are told one by one.
+                let known = facts.logs.iter().flat_map(|log| &log.stored);
+                steps.push(match known.into_iter().any(|unit| unit.segment() == *id) {
+                    true => Step::Report(reason),
+                    false => Step::Lost(Missing::whole(*id, &reason)),
+                });
             }
             // It was begun when the crash came.
             SegmentFile::Unreadable { path, .. } => steps.push(Step::Remove(path.clone())),

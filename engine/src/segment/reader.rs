@@ -205,7 +205,10 @@ pub(crate) fn open_sealed(
     let trailer = read_trailer(&file);
     let opened = match (open_header(&file, keys, store), &trailer) {
         (Ok(opened), _) => opened,
-        (Err(error @ OpenSegmentError::Format { .. }), Ok((trailer, _))) => {
+        (
+            Err(error @ (OpenSegmentError::Format { .. } | OpenSegmentError::File(_))),
+            Ok((trailer, _)),
+        ) => {
             damage.push((0, error.to_string()));
             open_by_copy(&file, &trailer.header, keys, store)?
         }

@@ -197,6 +197,25 @@ fn a_bad_byte_of_the_catalog_costs_nothing_but_time() {
     assert_eq!(fs::read(dir.path().join("catalog.damaged")).unwrap(), [7; 9000]);
 }
 
+/// With a bad sector under the catalog and another under a segment, the answer was empty and called
+/// complete.
+#[test]
+fn a_segment_that_cannot_be_read_is_missing_from_the_answer_without_a_catalog_too() {
+    let sample = Sample::new(true);
+    let file = sample.file("segments", ".seg");
+    let dir = sample.damaged(|dir| {
+        fs::remove_file(dir.join("catalog.redb")).unwrap();
+        let mut bytes = fs::read(dir.join(&file)).unwrap();
+        let end = bytes.len() - 4096;
+        bytes[..4096].fill(7);
+        bytes[end..].fill(7);
+        fs::write(dir.join(&file), bytes).unwrap();
+    });
+    let probe = sample.probe(dir.path()).unwrap();
+    assert_eq!((probe.lost, probe.complete), (sample.packets.len(), false));
+    assert!(probe.names(&file) && !probe.told.is_empty());
+}
+
 #[test]
 fn a_bad_byte_of_a_key_or_of_the_store_s_name_is_told() {
     let sample = Sample::new(true);

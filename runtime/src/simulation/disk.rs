@@ -227,10 +227,21 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) fn sync(&mut self, inode: Inode) -> io::Result<()> {
+    /// The changes that a sync which begins now vouches for: those that are done.
+    pub(super) fn done(&self, inode: Inode) -> io::Result<Vec<u64>> {
+        let done = self.file(inode)?.changes.iter().filter(|it| it.state == State::Done);
+        Ok(done.map(|it| it.number).collect())
+    }
+
+    pub(super) fn sync(&mut self, inode: Inode, done: &[u64]) -> io::Result<()> {
         let file = self.file_mut(inode)?;
         for mut change in std::mem::take(&mut file.changes) {
-            let certain = matches!(change.state, State::Done | State::Certain);
+            let certain = match change.state {
+                State::Certain => true,
+                // Another sync may have failed meanwhile.
+                State::Done => done.contains(&change.number),
+                State::Submitted | State::Doubtful => false,
+            };
             if certain && file.changes.is_empty() {
                 change.what.apply(&mut file.durable);
                 continue;
@@ -398,7 +409,7 @@ mod tests {
         let inode = written(&mut disk, "/f", &[1; 1024]);
         let torn = survivors(&disk, "/f");
         assert!(torn.contains(&None) && torn.contains(&Some([[1; 512], [0; 512]].concat())));
-        disk.sync(inode).unwrap();
+        disk.sync(inode, &disk.done(inode).unwrap()).unwrap();
         let nameless = survivors(&disk, "/f");
         assert_eq!(nameless, [None, Some(vec![1; 1024])].into());
         disk.sync_dir(Path::new("/")).unwrap();
@@ -410,7 +421,7 @@ mod tests {
         let mut disk = Disk::default();
         for (name, byte) in [("/old", 1), ("/new", 2)] {
             let inode = written(&mut disk, name, &[byte; 4]);
-            disk.sync(inode).unwrap();
+            disk.sync(inode, &disk.done(inode).unwrap()).unwrap();
         }
         disk.sync_dir(Path::new("/")).unwrap();
         disk.rename(Path::new("/new"), Path::new("/old")).unwrap();
@@ -424,7 +435,7 @@ mod tests {
         let inode = written(&mut disk, "/f", b"x");
         disk.sync_dir(Path::new("/")).unwrap();
         disk.fail_sync(inode).unwrap();
-        disk.sync(inode).unwrap();
+        disk.sync(inode, &disk.done(inode).unwrap()).unwrap();
         assert!(survivors(&disk, "/f").contains(&Some(Vec::new())));
         assert_eq!(disk.read(Path::new("/f")).unwrap(), b"x");
     }
@@ -435,10 +446,10 @@ mod tests {
         let inode = disk.create(Path::new("/f"), 0o600).unwrap();
         disk.sync_dir(Path::new("/")).unwrap();
         let write = disk.submit(inode, 0, b"x").unwrap();
-        disk.sync(inode).unwrap();
+        disk.sync(inode, &disk.done(inode).unwrap()).unwrap();
         assert_eq!(survivors(&disk, "/f").len(), 3, "nothing, a zero, or all of it");
         disk.complete(inode, write).unwrap();
-        disk.sync(inode).unwrap();
+        disk.sync(inode, &disk.done(inode).unwrap()).unwrap();
         assert_eq!(survivors(&disk, "/f").len(), 1);
     }
 }

@@ -124,14 +124,26 @@ impl World {
         Ok(length)
     }
 
+    /// Syncs, while others go on.
+    pub(crate) async fn sync_slowly(&self, inode: Inode) -> io::Result<()> {
+        let (fault, done) = (self.begin(), self.disk.borrow().done(inode)?);
+        self.wait_a_while().await;
+        self.end_sync(fault, inode, &done)
+    }
+
     pub(crate) fn sync(&self, inode: Inode) -> io::Result<()> {
-        match self.begin() {
+        let (fault, done) = (self.begin(), self.disk.borrow().done(inode)?);
+        self.end_sync(fault, inode, &done)
+    }
+
+    fn end_sync(&self, fault: Option<Fault>, inode: Inode, done: &[u64]) -> io::Result<()> {
+        match fault {
             Some(Fault::Error(kind)) => {
                 self.change_for_certain(|disk| disk.fail_sync(inode))?;
                 Err(kind.into())
             }
             Some(Fault::Lie) => Ok(()),
-            _ => self.change_for_certain(|disk| disk.sync(inode)),
+            _ => self.change_for_certain(|disk| disk.sync(inode, done)),
         }
     }
 
