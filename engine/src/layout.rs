@@ -11,7 +11,7 @@ use crate::id::SegmentId;
 /// DIR/lock               who has it open
 /// DIR/master.key         the master key (0600)
 /// DIR/keys/              bucket keys, one file a day
-/// DIR/catalog.redb       which segments there are
+/// DIR/catalog.redb       which segments there are; catalog.damaged: one that could not be read
 /// DIR/segments/*.seg     sealed segments; *.open while they are written
 /// DIR/splits/*.split     their indexes
 /// DIR/wal/*.log          what was made durable of open segments

@@ -76,7 +76,7 @@ pub(crate) fn write(path: &Path, id: StoreId) -> Result<(), FileError> {
     let mut file =
         StoreFile { magic: MAGIC, version: U16::new(VERSION), id: id.0, ..StoreFile::new_zeroed() };
     file.crc = U32::new(file.checksum());
-    blocking::replace_file(path, file.as_bytes(), 0o600)
+    blocking::replace_file(path, file.as_bytes())
 }
 
 #[cfg(test)]

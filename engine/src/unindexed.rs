@@ -99,3 +99,37 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::StoreId;
+    use crate::segment::footer::SegmentMap;
+    use crate::segment::reader::tests::opened;
+
+    fn segment(sequence: u32) -> Arc<Segment> {
+        let id = SegmentId::new(StoreId([1; 16]), sequence, 0);
+        let map = SegmentMap::default();
+        Arc::new(Segment::unsealed("s.open".into(), Arc::new(opened(id)), map))
+    }
+
+    #[test]
+    fn whoever_waits_waits_for_what_is_in_work_and_for_nothing_else() {
+        let unindexed = Arc::new(Unindexed::default());
+        unindexed.wait();
+        let (a, b) = (segment(1), segment(2));
+        unindexed.add(Arc::clone(&a), None);
+        unindexed.add(Arc::clone(&b), None);
+        let waiting = {
+            let unindexed = Arc::clone(&unindexed);
+            std::thread::spawn(move || unindexed.wait())
+        };
+        unindexed.remove(a.id());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!waiting.is_finished());
+        unindexed.give_up(b.id());
+        waiting.join().unwrap();
+        let left: Vec<_> = unindexed.list().iter().map(|it| it.segment.id()).collect();
+        assert_eq!(left, [b.id()]);
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -198,18 +198,17 @@ pub fn read_file(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     }
 }
 
-/// Puts `bytes` in place of a file, or makes it: wholly or not at all, and durably.
-///
-/// `mode` is the file's permissions.
+/// Puts `bytes` in place of a file, or makes it, for its owner alone: wholly or not at all, and
+/// durably.
 ///
 /// # Errors
 ///
 /// When any step fails; the old file is then still there.
-pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    let written = write_synced(&new, bytes, mode).and_then(|()| rename(&new, path));
+    let written = write_synced(&new, bytes).and_then(|()| rename(&new, path));
     if written.is_err() {
         // What is left of a failed attempt only takes up space.
         remove_file(&new).ok();
@@ -217,19 +216,15 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
     written
 }
 
-fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let fail = |operation| move |error| FileError::new(operation, path, error);
-    if let Some(world) = world() {
-        let file = world.open_or_create(path, mode).map_err(fail("create"))?;
-        world.set_len(file, 0).map_err(fail("create"))?;
-        world.write(file, 0, bytes).map_err(fail("write"))?;
-        return world.sync(file).map_err(fail("sync"));
+    match remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail("remove")(error)),
+        _ => {}
     }
-    let mut options = fs::OpenOptions::new();
-    options.create(true).truncate(true).write(true).mode(mode);
-    let mut file = options.open(path).map_err(fail("create"))?;
-    file.write_all(bytes).map_err(fail("write"))?;
-    file.sync_all().map_err(fail("sync"))
+    let file = RandomAccessFile::create_new(path)?;
+    file.write_all_at(bytes, 0).map_err(fail("write"))?;
+    file.sync_data().map_err(fail("sync"))
 }
 
 /// Renames a file within its directory, durably.
@@ -421,18 +416,56 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         assert_eq!(read_file(&path).unwrap(), None);
-        replace_file(&path, b"old", 0o600).unwrap();
-        replace_file(&path, b"new", 0o600).unwrap();
+        replace_file(&path, b"old").unwrap();
+        replace_file(&path, b"new").unwrap();
         assert_eq!(read_file(&path).unwrap().unwrap(), b"new");
         assert_eq!(permissions(&path).unwrap(), 0o600);
         assert_eq!(list_dir(dir.path()).unwrap(), ["f"]);
     }
 
     #[test]
+    fn directories_are_made_with_those_above_them_and_only_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        create_dir(&path).unwrap();
+        replace_file(&path.join("f"), b"x").unwrap();
+        create_dir(&path).unwrap();
+        assert_eq!(list_dir(&path).unwrap(), ["f"]);
+        assert_eq!(permissions(&path).unwrap(), 0o700);
+    }
+
+    #[test]
+    fn writing_again_changes_nothing_but_a_missing_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        replace_file(&path, b"abcdef").unwrap();
+        write_again(&path, 2..4).unwrap();
+        assert_eq!(read_file(&path).unwrap().unwrap(), b"abcdef");
+        write_again(&path, 4..8).unwrap();
+        assert_eq!(read_file(&path).unwrap().unwrap(), b"abcdef\0\0");
+    }
+
+    #[test]
+    fn a_file_is_read_and_written_at_any_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let file = RandomAccessFile::create_new(&path).unwrap();
+        file.write_all_at(b"abc", 2).unwrap();
+        file.set_length(4).unwrap();
+        file.sync_data().unwrap();
+        drop(file);
+        let file = RandomAccessFile::open(&path).unwrap();
+        let mut bytes = [0; 4];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        assert_eq!((&bytes, file.length().unwrap()), (b"\0\0ab", 4));
+        assert!(RandomAccessFile::create_new(&path).is_err());
+    }
+
+    #[test]
     fn removing_twice_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        replace_file(&path, b"x", 0o600).unwrap();
+        replace_file(&path, b"x").unwrap();
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(file_len(&path).unwrap(), None);
@@ -442,7 +475,7 @@ mod tests {
     fn reading_past_the_end_names_the_place() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        replace_file(&path, b"abc", 0o600).unwrap();
+        replace_file(&path, b"abc").unwrap();
         let file = ReadFile::open(&path).unwrap();
         assert_eq!(file.length().unwrap(), 3);
         assert_eq!(file.read_at(1, 2).unwrap(), b"bc");

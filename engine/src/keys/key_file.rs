@@ -129,7 +129,7 @@ pub(crate) fn write(path: &Path, kind: KeyKind, file: &KeyFile) -> Result<(), Ke
     };
     header.crc = U32::new(checksum(&header, &file.bytes));
     let bytes = [header.as_bytes(), &file.bytes].concat();
-    Ok(blocking::replace_file(path, &bytes, 0o600)?)
+    Ok(blocking::replace_file(path, &bytes)?)
 }
 
 fn checksum(header: &Header, wrapped: &[u8]) -> u32 {

@@ -88,7 +88,7 @@ pub(crate) fn write(
     };
     trailer.crc = U32::new(trailer.checksum());
     bytes.extend_from_slice(trailer.as_bytes());
-    blocking::replace_file(path, &bytes, 0o600)?;
+    blocking::replace_file(path, &bytes)?;
     Ok(bytes.len() as u64)
 }
 

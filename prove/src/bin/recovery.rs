@@ -68,7 +68,7 @@ fn stored(folder: &Path) -> io::Result<u64> {
 
 fn measure(args: &Args) -> Result<bool, Fault> {
     let folder = args.folder.join("recovery");
-    if folder.exists() {
+    if folder.try_exists()? {
         fs::remove_dir_all(&folder)?;
     }
     let mut kept = true;

@@ -15,10 +15,6 @@ impl World {
         self.change(|disk| disk.create(path, mode))
     }
 
-    pub(crate) fn open_or_create(&self, path: &Path, mode: u32) -> io::Result<Inode> {
-        self.change(|disk| disk.find(path).map_or_else(|| disk.create(path, mode), Ok))
-    }
-
     pub(crate) fn len(&self, inode: Inode) -> io::Result<u64> {
         self.look(|disk| disk.len(inode))
     }
