@@ -1,6 +1,7 @@
 //! Making the split of a sealed segment, on a thread of its own, and telling the catalog.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,6 +42,16 @@ pub enum SealError {
     /// A file could not be removed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Something in it makes the program panic.
+    #[error("indexing it panicked (see the message before); please report that")]
+    Panicked,
+}
+
+/// Lets a segment that makes the program panic cost its own index alone.
+pub(crate) fn without_panics<T, E: From<SealError>>(
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(SealError::Panicked.into()))
 }
 
 /// A sealed segment and its flows.
@@ -71,6 +82,14 @@ impl Builder {
     /// Takes jobs until nobody can send any; while there are none, does what recovery left. What
     /// takes time of that waits for the next opening when the store is closed before.
     pub(crate) async fn run(self, jobs: Receiver<Job>, mut later: VecDeque<Later>) {
+        // However it ends: nobody may wait for it then.
+        struct End(Arc<Unindexed>);
+        impl Drop for End {
+            fn drop(&mut self) {
+                self.0.give_up_all();
+            }
+        }
+        let _end = End(Arc::clone(&self.unindexed));
         loop {
             let job = match (jobs.try_recv(), later.front()) {
                 (Err(TryRecvError::Closed), None | Some(Later::Finish(..) | Later::Index(_))) => {
@@ -93,7 +112,7 @@ impl Builder {
 
     async fn build_and_tell(&self, mut job: Job) {
         let done = job.done.take();
-        let result = self.build(&job);
+        let result = without_panics(|| self.build(&job));
         if let Err(error) = &result {
             let path = job.segment.path.display();
             let text = format!("{path} could not be indexed and is read as it is: {error}");

@@ -56,6 +56,11 @@ impl Unindexed {
         });
     }
 
+    /// Keeps all of them as they are: whoever indexed them is gone.
+    pub(crate) fn give_up_all(&self) {
+        self.state().change(|segments| segments.values_mut().for_each(|it| it.in_work = false));
+    }
+
     /// What there is now. Ask the catalog afterwards: what leaves here is there before.
     pub(crate) fn list(&self) -> Vec<UnindexedSegment> {
         self.state().segments.values().cloned().collect()

@@ -77,10 +77,7 @@ mod tests {
     use super::*;
 
     fn bytes_of(image: &Image, length: u64) -> Vec<u8> {
-        let path = std::env::temp_dir().join(format!("tapstone-image-{}", std::process::id()));
-        let options = File::options().create(true).read(true).write(true).clone();
-        let file = options.open(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
+        let file = tempfile::tempfile().unwrap();
         // What was there before must not shine through.
         file.write_all_at(&[9; 5000], 0).unwrap();
         image.store(&file, length).unwrap();

@@ -9,7 +9,7 @@ use tapstone_runtime::blocking;
 use super::gather::{Facts, SegmentFile};
 use super::plan::Step;
 use super::{RecoverError, Recovered};
-use crate::builder::{Builder, Job};
+use crate::builder::{Builder, Job, without_panics};
 use crate::id::SegmentId;
 use crate::query::Missing;
 use crate::replay::{Replayed, replay};
@@ -114,13 +114,12 @@ pub(crate) fn apply_later(builder: &Builder, step: Later) -> bool {
             return removed.is_ok();
         }
         Later::Finish(segment, end) => {
-            let done = finish(builder, &segment, end);
+            let done = without_panics(|| finish(builder, &segment, end));
             (segment, "finished", done)
         }
         Later::Index(segment) => {
-            let done = replay(&segment)
-                .map_err(RecoverError::from)
-                .and_then(|replayed| index(builder, Arc::clone(&segment), replayed));
+            let indexed = || index(builder, Arc::clone(&segment), replay(&segment)?);
+            let done = without_panics(indexed);
             (segment, "indexed", done)
         }
     };

@@ -12,6 +12,7 @@ use super::life::Script;
 const USUAL: u64 = 4;
 
 /// Tries one seed in so many, as `cost` says; panics with the first that failed.
+#[expect(clippy::print_stdout, reason = "how much was tried is part of the result")]
 pub(super) fn try_all<T: AddAssign + Default + Send + std::fmt::Display>(
     what: &str,
     cost: u64,
