@@ -97,7 +97,7 @@ impl NameState {
                 let [there, back] = &self.streams;
                 // Whoever has said a server's name has said what there is to say.
                 let told = there.has_told() || back.has_told();
-                let silent = there.misses() + back.misses() >= MISSES_MAX;
+                let silent = there.misses().saturating_add(back.misses()) >= MISSES_MAX;
                 self.done = !dns && (told || silent);
             }
             17 => self.datagram(transport, found),
@@ -140,7 +140,7 @@ impl NameState {
             quic::Outcome::Complete => self.done = true,
             quic::Outcome::More => {}
             quic::Outcome::NotQuic => {
-                self.misses += 1;
+                self.misses = self.misses.saturating_add(1);
                 self.done = self.misses >= MISSES_MAX;
             }
         }

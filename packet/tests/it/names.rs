@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 
 use tapstone_packet::decode::Decoder;
+use tapstone_packet::interface::{ByteOrder, LinkType};
 use tapstone_packet::names::{Findings, FragmentJoiner, Name, NameKind, NameState};
 use tapstone_testkit::oracle::{Oracle, hash_of_numbers};
 use tapstone_testkit::shared_captures;
@@ -151,4 +152,27 @@ fn every_name_that_tshark_shows_is_carried_by_the_packet_s_flow() {
     }
     println!("{checked} names checked, {} missing", missing.len());
     assert!(missing.is_empty(), "{} of {checked}:\n{}", missing.len(), missing.join("\n"));
+}
+
+/// The count of what was nothing known overflowed.
+#[test]
+fn a_conversation_that_says_nothing_may_be_followed_for_ever() {
+    let mut decoder = Decoder::new();
+    let (mut state, mut found) = (NameState::default(), Findings::default());
+    let mut sequences = [1u32; 2];
+    for number in 0..2_000 {
+        let back = number % 2;
+        let mut packet =
+            vec![0x45, 0, 0, 44, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 35, 0, 35, 1];
+        if back == 1 {
+            packet[12..20].rotate_left(4);
+            packet[20..24].rotate_left(2);
+        }
+        packet.extend(sequences[back].to_be_bytes());
+        packet.extend([0, 0, 0, 0, 0x50, 0x10, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9]);
+        sequences[back] += 4;
+        let decoded = decoder.decode(LinkType::RAW, ByteOrder::Little, &packet);
+        state.feed(&decoded.transport.unwrap(), decoded.from_first_end, &mut found);
+    }
+    assert!(state.is_done() && found == Findings::default());
 }
