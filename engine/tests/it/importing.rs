@@ -1,8 +1,9 @@
 //! Taking captures in: again, in parts, cut short, damaged.
 
 use std::io::Read;
+use std::sync::Mutex;
 
-use tapstone::{ImportOptions, OpenOptions, Selection, Store};
+use tapstone::{ImportOptions, OpenOptions, Selection, Sizes, Store};
 use tapstone_benches::workload::Workload;
 
 use crate::support::{everything, import, open, read};
@@ -140,4 +141,47 @@ fn a_folder_that_is_something_else_is_left_alone() {
     assert!(error.contains("not a store"), "{error}");
     let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
     assert_eq!(names.len(), 1);
+}
+
+/// The names that the power going in the middle of making a store leaves.
+#[test]
+fn a_store_that_was_left_half_made_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("keys")).unwrap();
+    for name in ["master.key.new", "store.new"] {
+        std::fs::write(dir.path().join(name), "half").unwrap();
+    }
+    let bytes = capture(1 << 16);
+    import(&open(dir.path()), &bytes, "a.pcap");
+    assert_eq!(everything(&open(dir.path())).len(), read(&bytes).packets.len());
+}
+
+/// Packets of a segment that was being indexed were in no answer, and a query that opened the file
+/// while it got its final name took its shard down.
+#[test]
+fn packets_are_found_at_every_moment_while_segments_are_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = capture(4 << 20);
+    let whole = read(&bytes).packets.len() as u64;
+    let sizes = Sizes { block: 4 << 10, unit: 16 << 10, segment: 200 << 10, ..Sizes::default() };
+    let options = OpenOptions { create: true, sizes, ..OpenOptions::default() };
+    let store = Store::open(dir.path(), options).unwrap();
+    let counts = Mutex::new(Vec::new());
+    let progress = |_| {
+        let count = |filter: &str| {
+            let selection = Selection { filter: filter.to_owned(), ..Selection::default() };
+            let answer = store.count(&selection).unwrap();
+            assert_eq!(answer.completeness.missing, []);
+            answer.packets
+        };
+        let (all, ip) = (count(""), count("ip"));
+        assert!(all <= ip, "{all} packets, then {ip}");
+        counts.lock().unwrap().extend([all, ip]);
+    };
+    let import = ImportOptions { name: "a.pcap", again: false, progress: Some(&progress) };
+    store.import(&bytes[..], import).unwrap();
+    let counts = counts.into_inner().unwrap();
+    assert!(counts.is_sorted(), "packets went missing: {counts:?}");
+    assert_eq!(store.count(&Selection::default()).unwrap().packets, whole);
+    store.close().unwrap();
 }
