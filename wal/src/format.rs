@@ -60,6 +60,9 @@ pub enum HeaderError {
     /// A newer program wrote it.
     #[error("it has version {0}, this program knows version {VERSION}; use a newer Tapstone")]
     Version(u16),
+    /// It belongs to another store or log.
+    #[error("it belongs to another store or log")]
+    Stranger,
 }
 
 impl FileHeader {
@@ -139,5 +142,42 @@ impl FrameHeader {
         let crc = crc32c::crc32c(&seed.to_le_bytes());
         let crc = crc32c::crc32c_append(crc, &self.as_bytes()[..FRAME_HEADER_LEN - 4]);
         crc32c::crc32c_append(crc, payload)
+    }
+}
+
+/// A sound frame: its checksum is right, its records fill it, and its padding is zero.
+pub(crate) struct Frame<'b> {
+    pub(crate) first: Lsn,
+    /// Everything up to here was durable when it was written.
+    pub(crate) durable: Lsn,
+    pub(crate) records: Vec<&'b [u8]>,
+    /// Bytes that it takes, padding included.
+    pub(crate) length: usize,
+}
+
+impl<'b> Frame<'b> {
+    /// The number of the first record, as the frame at the front of `bytes` says unverified.
+    pub(crate) fn claimed_first(bytes: &[u8]) -> Option<Lsn> {
+        let (header, _) = FrameHeader::read_from_prefix(bytes).ok()?;
+        Some(Lsn(header.first_lsn.get()))
+    }
+
+    /// The frame at the front of `bytes`; `None` when no sound one is there.
+    pub(crate) fn read(seed: u32, bytes: &'b [u8]) -> Option<Frame<'b>> {
+        let (header, mut payload) = FrameHeader::parse(seed, bytes)?;
+        let used = FRAME_HEADER_LEN + payload.len();
+        let length = used.next_multiple_of(ALIGNMENT);
+        if bytes.get(used..length)?.iter().any(|&byte| byte != 0) {
+            return None;
+        }
+        let mut records = Vec::new();
+        for _ in 0..header.records.get() {
+            let (size, rest) = payload.split_first_chunk::<4>()?;
+            let (record, rest) = rest.split_at_checked(u32::from_le_bytes(*size) as usize)?;
+            records.push(record);
+            payload = rest;
+        }
+        let (first, durable) = (Lsn(header.first_lsn.get()), Lsn(header.durable_lsn.get()));
+        Some(Frame { first, durable, records, length })
     }
 }

@@ -6,14 +6,16 @@
 //! goes to the next boundary, and after a restart a new file is begun.
 //!
 //! [`scan`] reads a file back without ever changing it: up to the first frame that cannot be
-//! trusted, and why.
+//! trusted, and why. [`Commits`] reads on behind what is damaged.
 
 #![forbid(unsafe_code)]
 
+mod commits;
 mod format;
 mod scan;
 mod writer;
 
+pub use commits::{Commit, Commits, Piece};
 pub use format::HeaderError;
 pub use scan::{Scan, ScanEnd, ScannedFile, read_folder, scan};
 pub use writer::{Wal, WalError};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use tapstone_runtime::blocking;
 use tapstone_runtime::file::FileError;
 
-use crate::format::{FRAME_HEADER_LEN, FileHeader, FrameHeader, HeaderError};
+use crate::format::{FileHeader, Frame, FrameHeader, HeaderError};
 use crate::{ALIGNMENT, Lsn};
 
 /// What a WAL file holds, as far as it can be trusted.
@@ -72,39 +72,19 @@ pub fn scan(bytes: &[u8]) -> Result<Scan, HeaderError> {
     let mut at = ALIGNMENT;
     let mut next = scan.first;
     while at < bytes.len() {
-        let Some(length) = take_frame(&mut scan, &mut next, header.seed(), &bytes[at..]) else {
+        let frame = Frame::read(header.seed(), &bytes[at..]);
+        let Some(frame) = frame.filter(|frame| frame.first == next) else {
             scan.end = end(header.seed(), next, bytes, at);
             break;
         };
-        at += length;
+        for record in frame.records {
+            scan.records.push((next, record.to_vec()));
+            next.0 += 1;
+        }
+        scan.durable = scan.durable.max(frame.durable);
+        at += frame.length;
     }
     Ok(scan)
-}
-
-/// Adds the frame at the front of `bytes`; gives the bytes it takes, padding included.
-fn take_frame(scan: &mut Scan, next: &mut Lsn, seed: u32, bytes: &[u8]) -> Option<usize> {
-    let (header, mut payload) = FrameHeader::parse(seed, bytes)?;
-    if header.first_lsn.get() != next.0 {
-        return None;
-    }
-    let used = FRAME_HEADER_LEN + payload.len();
-    let length = used.next_multiple_of(ALIGNMENT);
-    if bytes.get(used..length)?.iter().any(|&byte| byte != 0) {
-        return None;
-    }
-    let mut records = Vec::new();
-    for _ in 0..header.records.get() {
-        let (size, rest) = payload.split_first_chunk::<4>()?;
-        let (record, rest) = rest.split_at_checked(u32::from_le_bytes(*size) as usize)?;
-        records.push(record.to_vec());
-        payload = rest;
-    }
-    for record in records {
-        scan.records.push((*next, record));
-        next.0 += 1;
-    }
-    scan.durable = scan.durable.max(Lsn(header.durable_lsn.get()));
-    Some(length)
 }
 
 /// What follows the last frame that could be trusted.

@@ -35,7 +35,7 @@ pub struct Wal {
 }
 
 impl Wal {
-    /// Begins a new WAL file in `folder`, durably. Its records count from `first`.
+    /// Begins the WAL file of a shard in `folder`, durably. Its records count from `first`.
     ///
     /// # Errors
     ///
@@ -47,13 +47,27 @@ impl Wal {
         first: Lsn,
     ) -> Result<Wal, WalError> {
         let path = folder.join(format!("wal-{shard:05}-{:020}.log", first.0));
+        Self::create_file(path, store, shard, first).await
+    }
+
+    /// As [`create`](Self::create), under a name of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// When the file exists or cannot be written.
+    pub async fn create_file(
+        path: PathBuf,
+        store: [u8; 16],
+        shard: u16,
+        first: Lsn,
+    ) -> Result<Wal, WalError> {
         let file = DirectFile::create_new(&path).await?;
         let header = FileHeader::new(store, shard, first);
         let mut appender = Appender::new(file);
         appender.append(header.as_bytes()).await?;
         appender.flush().await?;
         appender.file().sync_data().await?;
-        blocking::sync_dir(folder)?;
+        blocking::sync_parent(&path)?;
         Ok(Wal {
             path,
             appender,
@@ -105,6 +119,12 @@ impl Wal {
     #[must_use]
     pub fn durable(&self) -> Lsn {
         self.durable
+    }
+
+    /// Bytes of its file.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.appender.position()
     }
 
     /// Ends the log, and gives its file's path: to be removed once everything that it speaks of is
