@@ -6,6 +6,7 @@ use tapstone_index::Split;
 use tapstone_runtime::blocking;
 use tapstone_wal::{ScanEnd, read_folder};
 
+use crate::audit::verify_audit;
 use crate::catalog::SegmentRow;
 use crate::id::SegmentId;
 use crate::segment::block;
@@ -26,6 +27,8 @@ pub struct CheckReport {
     pub packets: u64,
     /// Flows looked at.
     pub flows: u64,
+    /// Records of the audit log read.
+    pub audit_records: u64,
     /// What is wrong; empty when the store is sound.
     pub damage: Vec<Damage>,
 }
@@ -109,7 +112,25 @@ impl Store {
             }
             Err(error) => report.add(layout.wal(), None, error),
         }
+        self.check_audit(&mut report);
         report
+    }
+
+    fn check_audit(&self, report: &mut CheckReport) {
+        let layout = &self.inner.layout;
+        match verify_audit(layout.root()) {
+            Ok(audit) => {
+                report.audit_records = audit.records;
+                for it in &audit.breaks {
+                    report.add(it.place.path.clone(), it.place.offset, it.text());
+                }
+                if audit.more_breaks > 0 {
+                    let what = format!("{} more breaks", audit.more_breaks);
+                    report.add(layout.audit(), None, what);
+                }
+            }
+            Err(error) => report.add(layout.audit(), None, error),
+        }
     }
 
     fn check_sealed(&self, id: SegmentId, row: &SegmentRow, report: &mut CheckReport) {

@@ -2,6 +2,7 @@
 
 use tapstone_packet::time::Timestamp;
 
+use crate::audit;
 use crate::journal::Record;
 use crate::segment::block;
 use crate::segment::description::Unit;
@@ -9,10 +10,10 @@ use crate::segment::directory::Directory;
 use crate::segment::footer::SegmentMap;
 use crate::segment::format::{SegmentHeader, SegmentTrailer, UnitEnd};
 
-/// Reads bytes as the part of a segment or log that the first byte chooses.
+/// Reads bytes as the part of a segment, a log or the audit log that the first byte chooses.
 pub fn parse_for_fuzzing(bytes: &[u8]) {
     let Some((&kind, bytes)) = bytes.split_first() else { return };
-    match kind % 4 {
+    match kind % 5 {
         0 => read_directory(bytes),
         1 => {
             if let Some(map) = SegmentMap::decode(bytes) {
@@ -25,12 +26,13 @@ pub fn parse_for_fuzzing(bytes: &[u8]) {
                 assert_eq!(Record::decode(&record.encode()), Some(record));
             }
         }
-        _ => {
+        3 => {
             SegmentHeader::parse(bytes).ok();
             SegmentTrailer::parse(bytes).ok();
             UnitEnd::parse(bytes).ok();
             block::verify(bytes).ok();
         }
+        _ => audit::parse_for_fuzzing(bytes),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::id::SegmentId;
 /// DIR/segments/*.seg     sealed segments; *.open while they are written
 /// DIR/splits/*.split     their indexes
 /// DIR/wal/*.log          what was made durable of open segments
+/// DIR/audit/*.log        the audit log; DIR/audit.head: how far it reached
 /// DIR/names/             the name cache; may be deleted
 /// ```
 #[derive(Clone, Debug)]
@@ -61,6 +62,15 @@ impl Layout {
 
     pub(crate) fn names(&self) -> PathBuf {
         self.root.join("names")
+    }
+
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.root.join("audit")
+    }
+
+    /// Beside the folder, so that it tells of a folder that is gone.
+    pub(crate) fn audit_head(&self) -> PathBuf {
+        self.root.join("audit.head")
     }
 
     pub(crate) fn segment(&self, id: SegmentId) -> PathBuf {

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bits;
 mod builder;
 mod catalog;
@@ -34,6 +35,10 @@ mod store;
 mod store_file;
 mod unindexed;
 
+pub use audit::{
+    AUDIT_ENTRY_MAX, AuditBreak, AuditBreakKind, AuditError, AuditHash, AuditHead, AuditLog,
+    AuditPlace, AuditRecord, AuditRecords, AuditReport, read_audit, verify_audit,
+};
 pub use builder::SealError;
 pub use catalog::CatalogError;
 pub use check::{CheckReport, Damage};

@@ -20,6 +20,7 @@ use tapstone_runtime::{
     Shards, StartError, TaskClass, Thread, block_on, blocking, random_bytes, spawn_thread,
 };
 
+use crate::audit::{self, AuditLog};
 use crate::builder::Builder;
 use crate::catalog::{Catalog, CatalogError};
 use crate::id::{SegmentId, StoreId};
@@ -116,6 +117,7 @@ pub(crate) struct Inner {
     pub(crate) unindexed: Arc<Unindexed>,
     lost: Vec<Missing>,
     builder: Mutex<Option<Thread>>,
+    audit: audit::Running,
     _lock: FolderLock,
 }
 
@@ -191,6 +193,13 @@ impl Store {
         };
         let commands = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
         let commands = commands.collect();
+        let audit = audit::Running::start(audit::Context {
+            layout: layout.clone(),
+            store: id,
+            unindexed: Arc::clone(&unindexed),
+            file_size: audit::FILE_SIZE,
+            records_per_head: audit::RECORDS_PER_HEAD,
+        })?;
         Ok(Store {
             inner: Arc::new(Inner {
                 layout,
@@ -207,6 +216,7 @@ impl Store {
                 unindexed,
                 lost: recovered.lost,
                 builder: Mutex::new(Some(thread)),
+                audit,
                 _lock: lock,
             }),
         })
@@ -254,6 +264,13 @@ impl Store {
     /// metadata queries may miss some, and say so.
     pub fn wait_until_indexed(&self) {
         self.inner.unindexed.wait();
+    }
+
+    /// Where to record what is done with the store, for good. The handle does not keep the store
+    /// open: once that is closed, it refuses.
+    #[must_use]
+    pub fn audit(&self) -> AuditLog {
+        self.inner.audit.log()
     }
 
     /// The store's identity.

@@ -6,9 +6,10 @@ use std::sync::Mutex;
 
 use tapstone::{ImportOptions, OpenOptions, Sizes, Store};
 use tapstone_benches::random::Random;
+use tapstone_runtime::block_on;
 use tapstone_runtime::simulation::{Disk, Fault, Simulation};
 
-use super::model::{Model, capture};
+use super::model::{AUDIT_ENTRY, Model, capture};
 
 pub(super) const FOLDER: &str = "/data/store";
 
@@ -61,6 +62,8 @@ pub(super) struct Life {
     /// What was given and acknowledged, each with the number of changes to the disk before.
     given: Vec<(usize, Range<u64>)>,
     acknowledged: Vec<(usize, Range<u64>)>,
+    /// The audit log's records: one for each import that was acknowledged.
+    audited: Vec<(usize, u64)>,
     /// What failed.
     pub(super) errors: Vec<String>,
     pub(super) operations: u64,
@@ -99,6 +102,7 @@ impl Life {
         Model {
             given: until(&self.given),
             acknowledged: until(&self.acknowledged),
+            audited: self.audited.iter().filter(|(at, _)| *at <= changes).map(|it| it.1).collect(),
             faulty: self.faulty,
         }
     }
@@ -133,6 +137,10 @@ impl Life {
                     });
                     if imported.is_ok() {
                         self.acknowledged.push((world.changes(), numbers.clone()));
+                        match block_on(store.audit().append(AUDIT_ENTRY)) {
+                            Ok(sequence) => self.audited.push((world.changes(), sequence)),
+                            Err(error) => self.errors.push(error.to_string()),
+                        }
                         open = Some(store);
                     }
                     imported

@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
-use tapstone::{ImportOptions, Selection, Store, Timestamp};
+use tapstone::{ImportOptions, Selection, Store, Timestamp, read_audit};
 use tapstone_packet::capture_file::PcapWriter;
 use tapstone_packet::interface::{Interface, LinkType};
+
+use super::life::FOLDER;
+
+/// What the audit log is told of every import.
+pub(super) const AUDIT_ENTRY: &[u8] = b"imported";
 
 /// The packet of a number: a UDP datagram of one of seven flows that begins with it.
 pub(super) fn packet(number: u64) -> (Timestamp, Vec<u8>) {
@@ -46,6 +52,8 @@ pub(super) struct Model {
     pub(super) given: Vec<Range<u64>>,
     /// All of it must be there.
     pub(super) acknowledged: Vec<Range<u64>>,
+    /// These records must be in the audit log.
+    pub(super) audited: Vec<u64>,
     /// Whether an operation on the disk went wrong.
     pub(super) faulty: bool,
 }
@@ -114,6 +122,19 @@ impl Model {
         }
     }
 
+    fn audit_log_holds(&self) -> Result<(), String> {
+        let records = read_audit(Path::new(FOLDER)).map_err(|it| it.to_string())?;
+        let records = records.collect::<Result<Vec<_>, _>>().map_err(|it| it.to_string())?;
+        let is_there = |sequence: &u64| {
+            let found = records.iter().find(|it| it.sequence == *sequence);
+            found.is_some_and(|it| it.content == AUDIT_ENTRY)
+        };
+        match self.audited.iter().find(|it| !is_there(it)) {
+            Some(sequence) => Err(format!("audit record {sequence} is gone")),
+            None => Ok(()),
+        }
+    }
+
     /// As [`holds`](Self::holds), and the store is sound to its last byte, one flow's packets are
     /// found by the index, and taking everything in again leaves each packet once.
     pub(super) fn holds_for_good(&self, store: &Store) -> Result<(), String> {
@@ -130,6 +151,7 @@ impl Model {
         if !damage.is_empty() {
             return Err(format!("check: {damage:?}"));
         }
+        self.audit_log_holds()?;
         for given in &self.given {
             let options = ImportOptions { name: "again", ..ImportOptions::default() };
             store.import(&capture(given.clone())[..], options).map_err(|it| it.to_string())?;

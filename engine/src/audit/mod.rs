@@ -1,0 +1,43 @@
+//! The audit log: who asked what and what became of it, in order, for good
+//! (docs/format/audit.md).
+//!
+//! An *entry* is bytes that mean nothing here. [`AuditLog::append`] makes it durable as a *record*:
+//! numbered, timed, and tied by a hash to the record before it, so that whatever is changed,
+//! removed or put in another order later on shows. [`read_audit`] and [`verify_audit`] read the log
+//! of a store that may be in use.
+//!
+//! ```text
+//! append ──▶ thread "audit" (writer.rs) ──▶ DIR/audit/*.log     records, by group commits
+//!                                      └──▶ DIR/audit.head      how far it reached, now and then
+//! ```
+
+mod chain;
+mod files;
+mod head;
+mod log;
+mod read;
+mod record;
+mod resume;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod walk;
+mod writer;
+
+pub(crate) use log::Running;
+pub use log::{AuditError, AuditLog};
+pub use read::{AuditRecords, read_audit};
+pub(crate) use record::parse_for_fuzzing;
+pub use record::{AuditHash, AuditRecord};
+pub use verify::{AuditBreak, AuditBreakKind, AuditHead, AuditPlace, AuditReport, verify_audit};
+pub(crate) use writer::Context;
+
+/// Most bytes of an entry.
+pub const AUDIT_ENTRY_MAX: usize = 64 << 10;
+
+/// What stands for a shard's number in the log's files: no shard wrote them.
+const NO_SHARD: u16 = u16::MAX;
+/// A file that has so many bytes is followed by another.
+pub(crate) const FILE_SIZE: u64 = 64 << 20;
+/// Records between two writes of the head.
+pub(crate) const RECORDS_PER_HEAD: u64 = 1000;

@@ -1,0 +1,98 @@
+//! The log in a simulated world: damaged in every way, and cut off at every moment.
+
+mod crashes;
+mod damage;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tapstone_runtime::simulation::{Disk, Simulation};
+use tapstone_runtime::{block_on, blocking, spawn_local};
+
+use super::{AuditError, AuditLog, AuditRecord, Context, Running};
+use crate::id::StoreId;
+use crate::layout::Layout;
+use crate::store_file;
+use crate::unindexed::Unindexed;
+
+const FOLDER: &str = "/store";
+const STORE: StoreId = StoreId([5; 16]);
+
+fn layout() -> Layout {
+    Layout::new(Path::new(FOLDER))
+}
+
+/// A disk with a store that has no log.
+fn new_store() -> Disk {
+    let world = Simulation::new(1, Disk::default());
+    world.run(|| {
+        blocking::create_dir(Path::new(FOLDER)).unwrap();
+        store_file::write(&layout().store_file(), STORE).unwrap();
+    });
+    world.disk()
+}
+
+/// An open log, whose files end after two commits or three.
+struct Open {
+    log: AuditLog,
+    running: Option<Running>,
+    told: Arc<Unindexed>,
+}
+
+impl Open {
+    fn new() -> Result<Open, String> {
+        // As opening a store does.
+        blocking::sync_dir(Path::new(FOLDER)).map_err(|it| it.to_string())?;
+        let told = Arc::new(Unindexed::default());
+        let context = Context {
+            layout: layout(),
+            store: STORE,
+            unindexed: Arc::clone(&told),
+            file_size: 12_000,
+            records_per_head: 5,
+        };
+        let running = Running::start(context).map_err(|it| it.to_string())?;
+        Ok(Open { log: running.log(), running: Some(running), told })
+    }
+
+    fn append(&self, content: &[u8]) -> Result<u64, AuditError> {
+        block_on(self.log.append(content))
+    }
+
+    /// Appends at the same time; gives the numbers in the entries' order.
+    fn append_all(&self, contents: &[Vec<u8>]) -> Vec<Result<u64, AuditError>> {
+        let start = |content: &Vec<u8>| {
+            let (log, content) = (self.log.clone(), content.clone());
+            spawn_local(async move { log.append(&content).await })
+        };
+        let tasks: Vec<_> = contents.iter().map(start).collect();
+        tasks.into_iter().map(block_on).collect()
+    }
+
+    fn close(&mut self) {
+        self.running = None;
+    }
+}
+
+/// Writes files of entries; gives the disk.
+fn written(files: &[Vec<Vec<u8>>]) -> Disk {
+    let world = Simulation::new(2, new_store());
+    world.run(|| {
+        for entries in files {
+            let open = Open::new().unwrap();
+            for number in open.append_all(entries) {
+                number.unwrap();
+            }
+        }
+    });
+    world.disk()
+}
+
+fn records() -> Vec<AuditRecord> {
+    super::read_audit(Path::new(FOLDER)).unwrap().map(|it| it.unwrap()).collect()
+}
+
+fn files() -> Vec<PathBuf> {
+    let files = super::files::files(&layout().audit()).unwrap();
+    files.into_iter().map(|(_, path)| path).collect()
+}
