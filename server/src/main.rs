@@ -2,6 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the gRPC server, which decides by it, comes next; so far only `tapstone token` is here"
+)]
+mod access;
 mod cli;
 mod commands;
 mod exit;
