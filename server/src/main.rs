@@ -13,6 +13,8 @@ mod commands;
 mod exit;
 mod export;
 mod input;
+#[allow(dead_code, unused_imports, reason = "the gRPC server, which listens by it, comes next")]
+mod listen;
 mod text;
 
 use std::process::ExitCode;
