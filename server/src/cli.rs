@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::access::{Role, check_name};
 
 const AFTER: &str = "\
 Exit codes:
@@ -49,6 +52,8 @@ pub(crate) enum Command {
     Check(Report),
     /// Make catalog and splits anew, from the segments alone
     Rebuild(Report),
+    /// Make a token for a caller who has no certificate, and the lines that make it known
+    Token(TokenArgs),
 }
 
 #[derive(Debug, Args)]
@@ -133,4 +138,26 @@ pub(crate) struct Report {
     /// Report as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// What the audit log calls its owner
+    #[arg(value_name = "NAME", value_parser = identity_name)]
+    pub(crate) name: String,
+    /// What its owner may do; can be given more than once
+    #[arg(
+        long = "role",
+        value_name = "ROLE",
+        default_value = Role::MetadataSearch.name(),
+        value_parser = PossibleValuesParser::new(Role::ALL.map(Role::name)),
+    )]
+    pub(crate) roles: Vec<String>,
+    /// Print token and hash as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn identity_name(name: &str) -> Result<String, String> {
+    check_name(name).map(|()| name.to_owned())
 }

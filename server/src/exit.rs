@@ -7,6 +7,8 @@ use tapstone::{
     SealFailure,
 };
 
+use crate::access::TokenError;
+
 /// The answer is complete; also when nothing matched.
 pub(crate) const COMPLETE: u8 = 0;
 /// Bad usage, or a bad filter.
@@ -35,6 +37,8 @@ pub(crate) enum Failure {
     Close(#[from] SealFailure),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     #[error("cannot write {what}: {source}")]
     Write { what: String, source: io::Error },
     #[error("{0}")]
@@ -55,6 +59,7 @@ impl Failure {
             | Failure::Import(_)
             | Failure::Close(_)
             | Failure::File(_)
+            | Failure::Token(_)
             | Failure::Write { .. }
             | Failure::Export(_) => INCOMPLETE,
         }

@@ -2,11 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the gRPC server, which decides by it, comes next; so far only `tapstone token` is here"
+)]
+mod access;
 mod cli;
 mod commands;
 mod exit;
 mod export;
 mod input;
+#[allow(dead_code, unused_imports, reason = "the gRPC server, which listens by it, comes next")]
+mod listen;
 mod text;
 
 use std::process::ExitCode;

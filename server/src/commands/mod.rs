@@ -4,6 +4,7 @@ mod flows;
 mod import;
 mod query;
 mod report;
+mod token;
 
 use std::path::Path;
 
@@ -22,6 +23,7 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Info(args) => report::info(args),
         Command::Check(args) => report::check(args),
         Command::Rebuild(args) => report::rebuild(args),
+        Command::Token(args) => token::run(args),
     }
 }
 

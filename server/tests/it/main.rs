@@ -4,6 +4,7 @@
 
 mod commands;
 mod crash;
+mod token;
 
 use std::path::Path;
 

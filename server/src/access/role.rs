@@ -1,0 +1,121 @@
+//! Roles, and the methods that each permits.
+
+/// What a caller can ask for, as far as the policy tells such things apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Query,
+    Count,
+    Histogram,
+    Flows,
+    Info,
+    Import,
+    Seal,
+    Check,
+    /// Whether the server is well: for anyone who is connected.
+    Health,
+    /// What methods there are: for everyone who is known.
+    Reflection,
+}
+
+impl Method {
+    /// The method of a gRPC path; `None` when the policy does not know it, which nobody may call.
+    pub(crate) fn of(path: &str) -> Option<Method> {
+        match path {
+            "/tapstone.v1.Tapstone/Query" => Some(Method::Query),
+            "/tapstone.v1.Tapstone/Count" => Some(Method::Count),
+            "/tapstone.v1.Tapstone/Histogram" => Some(Method::Histogram),
+            "/tapstone.v1.Tapstone/Flows" => Some(Method::Flows),
+            "/tapstone.v1.Tapstone/Info" => Some(Method::Info),
+            "/tapstone.v1.Tapstone/Import" => Some(Method::Import),
+            "/tapstone.v1.Admin/Seal" => Some(Method::Seal),
+            "/tapstone.v1.Admin/Check" => Some(Method::Check),
+            _ => Method::of_standard_service(path),
+        }
+    }
+
+    fn of_standard_service(path: &str) -> Option<Method> {
+        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+        if method.is_empty() || method.contains('/') {
+            return None;
+        }
+        match service {
+            "grpc.health.v1.Health" => Some(Method::Health),
+            "grpc.reflection.v1.ServerReflection" => Some(Method::Reflection),
+            _ => None,
+        }
+    }
+
+    /// Whether it gives packets, or what is derived from them, and so obeys a scope.
+    pub(crate) fn searches(self) -> bool {
+        matches!(self, Method::Query | Method::Count | Method::Histogram | Method::Flows)
+    }
+}
+
+/// What an identity is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Finds flows, counts packets, sees no packet.
+    MetadataSearch,
+    /// Takes packets out, too.
+    PacketRetrieval,
+    /// Runs the store: takes captures in, seals, checks.
+    Operator,
+    /// Places and lifts holds.
+    Custodian,
+    /// Reads the audit log.
+    Auditor,
+}
+
+impl Role {
+    /// Every role.
+    pub(crate) const ALL: [Role; 5] = [
+        Role::MetadataSearch,
+        Role::PacketRetrieval,
+        Role::Operator,
+        Role::Custodian,
+        Role::Auditor,
+    ];
+
+    /// Its name in the configuration.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Role::MetadataSearch => "metadata-search",
+            Role::PacketRetrieval => "packet-retrieval",
+            Role::Operator => "operator",
+            Role::Custodian => "custodian",
+            Role::Auditor => "auditor",
+        }
+    }
+
+    /// The role of that name.
+    pub(crate) fn parse(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Every name, for those who wrote another.
+    pub(crate) fn names() -> String {
+        Role::ALL.map(Role::name).join(", ")
+    }
+
+    /// Whether it permits a method.
+    pub(crate) fn permits(self, method: Method) -> bool {
+        if matches!(method, Method::Health | Method::Reflection) {
+            return true;
+        }
+        match self {
+            Role::MetadataSearch => {
+                matches!(method, Method::Count | Method::Histogram | Method::Flows | Method::Info)
+            }
+            Role::PacketRetrieval => {
+                method == Method::Query || Role::MetadataSearch.permits(method)
+            }
+            Role::Operator => {
+                matches!(method, Method::Import | Method::Seal | Method::Check | Method::Info)
+            }
+            // Holds come with retention; until then there is nothing to do.
+            Role::Custodian => false,
+            // And the audit log, once it can be read from elsewhere.
+            Role::Auditor => method == Method::Info,
+        }
+    }
+}
