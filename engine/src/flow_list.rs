@@ -1,12 +1,18 @@
 //! Listing flows.
 
-use tapstone_index::{FlowRow, SearchError};
-use tapstone_packet::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
+use futures_core::Stream;
+use tapstone_index::{FlowRow, FlowSet};
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::block_on;
+
+use crate::id::SegmentId;
 use crate::info::Flow;
 use crate::query::plan::{Plan, Question};
-use crate::query::{Completeness, FlowId, Missing, QueryError, Selection};
-use crate::shard::SealFailure;
+use crate::query::{Completeness, FlowId, Missing, PacketStream, QueryError, Selection};
 use crate::store::Store;
 
 /// The flows that have packets in an answer.
@@ -18,96 +24,173 @@ pub struct Flows {
     pub completeness: Completeness,
 }
 
-/// Why flows cannot be listed.
-#[derive(Debug, thiserror::Error)]
-pub enum FlowsError {
-    /// The question cannot be asked.
-    #[error(transparent)]
-    Query(#[from] QueryError),
-    /// The flows of open segments are listed once they are sealed, and they could not be.
-    #[error(transparent)]
-    Seal(#[from] SealFailure),
+/// Finding the flows that packets selected belong to: a future, for any executor. Dropping it stops
+/// the reading.
+#[derive(Debug)]
+pub struct FlowSearch {
+    store: Store,
+    limit: Option<u64>,
+    found: BTreeMap<SegmentId, Found>,
+    range: (Timestamp, Timestamp),
+    completeness: Completeness,
+    /// Packets that say which flows have some that match.
+    packets: Option<PacketStream>,
+}
+
+/// The flows were found; their names and numbers are still to be looked up.
+#[derive(Debug)]
+pub struct FoundFlows(FlowSearch);
+
+/// Flows of one segment.
+#[derive(Debug)]
+enum Found {
+    All,
+    Some(FlowSet),
+    /// So far.
+    Rows(BTreeSet<u32>),
 }
 
 impl Store {
-    /// The flows that packets selected belong to.
+    /// The flows that packets selected belong to, once for each segment that they have packets in.
     ///
-    /// With a pcap filter, packets are read to see which flows have some that match. Open segments
-    /// are sealed first.
+    /// With a pcap filter, packets are read to see which flows have some that match.
     ///
     /// # Errors
     ///
     /// When the question cannot be asked.
-    pub fn flows(&self, selection: &Selection) -> Result<Flows, FlowsError> {
-        self.seal()?;
-        let mut flows = Flows::default();
-        if selection.filter.trim().is_empty() {
-            self.flows_by_metadata(selection, &mut flows)?;
-        } else {
-            self.flows_of_packets(selection, &mut flows)?;
-        }
-        flows.flows.sort_by_key(|flow| (flow.row.first, flow.id));
-        let limit = selection.limit.unwrap_or(u64::MAX);
-        flows.flows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(flows)
+    pub fn flows(&self, selection: &Selection) -> Result<Flows, QueryError> {
+        Ok(block_on(self.flow_search(selection)?).list())
     }
 
-    fn flows_by_metadata(
-        &self,
-        selection: &Selection,
-        flows: &mut Flows,
-    ) -> Result<(), QueryError> {
+    /// The same in two steps, of which the first can be awaited and given up.
+    ///
+    /// # Errors
+    ///
+    /// As [`flows`](Self::flows).
+    pub fn flow_search(&self, selection: &Selection) -> Result<FlowSearch, QueryError> {
+        let mut search = FlowSearch {
+            store: self.clone(),
+            limit: selection.limit,
+            found: BTreeMap::new(),
+            range: (Timestamp::MIN, Timestamp::MAX),
+            completeness: Completeness::default(),
+            packets: None,
+        };
+        if !selection.filter.trim().is_empty() || !selection.within.is_empty() {
+            let all = Selection { limit: None, ..selection.clone() };
+            search.packets = Some(self.query_stream(&all)?);
+            return Ok(search);
+        }
         let question = Question::new(self, selection)?;
         let plan = Plan::new(self, &question)?;
-        flows.completeness.missing = plan.missing;
-        let mut targets: Vec<_> = plan.jobs.iter().map(|job| job.target.segment.id()).collect();
-        targets.sort_unstable();
-        targets.dedup();
-        for id in targets {
-            let found = self.split(id).map_err(|error| error.to_string()).and_then(|split| {
-                let found = split.candidates(question.flows());
-                let rows = found.and_then(|set| set.iter().map(|row| split.row(row)).collect());
-                rows.map_err(|error: SearchError| error.to_string())
-            });
-            match found {
-                Ok(rows) => {
-                    let rows: Vec<FlowRow> = rows;
-                    // All packets of a flow may have been in a block that is damaged.
-                    let in_range = |row: &FlowRow| {
-                        row.packets > 0 && row.first < plan.range.1 && row.last >= plan.range.0
-                    };
-                    flows.flows.extend(
-                        rows.into_iter()
-                            .filter(in_range)
-                            .map(|row| Flow { id: FlowId { segment: id, row: row.row }, row }),
-                    );
-                }
-                Err(error) => {
-                    flows.completeness.missing.push(Missing::index(id, plan.range, &error));
+        search.range = plan.range;
+        search.completeness.missing = plan.missing;
+        for job in &plan.jobs {
+            let flows = || job.target.flows.clone().map_or(Found::All, Found::Some);
+            search.found.entry(job.target.segment.id()).or_insert_with(flows);
+        }
+        Ok(search)
+    }
+}
+
+impl FlowSearch {
+    /// At most so many bytes of segments will be read.
+    #[must_use]
+    pub fn bytes_to_read(&self) -> u64 {
+        self.packets.as_ref().map_or(0, PacketStream::bytes_to_read)
+    }
+}
+
+impl Future for FlowSearch {
+    type Output = FoundFlows;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FoundFlows> {
+        let search = &mut *self;
+        if let Some(packets) = &mut search.packets {
+            while let Some(packet) = ready!(Pin::new(&mut *packets).poll_next(cx)) {
+                let FlowId { segment, row } = packet.flow();
+                let found = search.found.entry(segment);
+                if let Found::Rows(rows) = found.or_insert(Found::Rows(BTreeSet::new())) {
+                    rows.insert(row);
                 }
             }
+            search.completeness = packets.answer().completeness.clone();
+            search.packets = None;
         }
-        Ok(())
+        Poll::Ready(FoundFlows(FlowSearch {
+            store: search.store.clone(),
+            found: std::mem::take(&mut search.found),
+            completeness: std::mem::take(&mut search.completeness),
+            packets: None,
+            ..*search
+        }))
+    }
+}
+
+impl FoundFlows {
+    /// Looks them up, and puts them in order.
+    #[must_use]
+    pub fn list(self) -> Flows {
+        let FlowSearch { store, limit, found, range, completeness, .. } = self.0;
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let mut list = List { limit, flows: Flows { flows: Vec::new(), completeness } };
+        for (segment, found) in found {
+            let flows = match found {
+                Found::All => None,
+                Found::Some(flows) => Some(flows),
+                Found::Rows(rows) => {
+                    let mut flows = FlowSet::empty(rows.last().map_or(0, |last| last + 1));
+                    rows.into_iter().for_each(|row| flows.insert(row));
+                    Some(flows)
+                }
+            };
+            list.add(&store, segment, flows.as_ref(), range);
+        }
+        list.finish()
+    }
+}
+
+/// The earliest flows so far.
+struct List {
+    limit: usize,
+    flows: Flows,
+}
+
+impl List {
+    /// Adds a segment's flows, or why there are none of it.
+    fn add(
+        &mut self,
+        store: &Store,
+        segment: SegmentId,
+        flows: Option<&FlowSet>,
+        range: (Timestamp, Timestamp),
+    ) {
+        match store.rows(segment, flows) {
+            Ok(rows) => {
+                // All packets of a flow may have been in a block that is damaged.
+                let wanted =
+                    |row: &FlowRow| row.packets > 0 && row.first < range.1 && row.last >= range.0;
+                let rows = rows.into_iter().filter(wanted);
+                let flow = |row: FlowRow| Flow { id: FlowId { segment, row: row.row }, row };
+                self.flows.flows.extend(rows.map(flow));
+                self.cut();
+            }
+            Err(error) => {
+                self.flows.completeness.missing.push(Missing::index(segment, range, &error));
+            }
+        }
     }
 
-    fn flows_of_packets(&self, selection: &Selection, flows: &mut Flows) -> Result<(), QueryError> {
-        let all = Selection { limit: None, ..selection.clone() };
-        let mut packets = self.query(&all)?;
-        let mut seen = std::collections::BTreeSet::new();
-        for packet in &mut packets {
-            seen.insert(packet.flow());
+    fn cut(&mut self) {
+        if self.flows.flows.len() > self.limit {
+            self.flows.flows.sort_by_key(|flow| (flow.row.first, flow.id));
+            self.flows.flows.truncate(self.limit);
         }
-        flows.completeness = packets.answer().completeness.clone();
-        for id in seen {
-            let row = self.split(id.segment).map_err(|error| error.to_string());
-            match row.and_then(|split| split.row(id.row).map_err(|error| error.to_string())) {
-                Ok(row) => flows.flows.push(Flow { id, row }),
-                Err(error) => {
-                    let range = (Timestamp::MIN, Timestamp::MAX);
-                    flows.completeness.missing.push(Missing::index(id.segment, range, &error));
-                }
-            }
-        }
-        Ok(())
+    }
+
+    fn finish(mut self) -> Flows {
+        self.flows.flows.sort_by_key(|flow| (flow.row.first, flow.id));
+        self.cut();
+        self.flows
     }
 }

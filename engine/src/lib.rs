@@ -42,7 +42,7 @@ pub use audit::{
 pub use builder::SealError;
 pub use catalog::CatalogError;
 pub use check::{CheckReport, Damage};
-pub use flow_list::{Flows, FlowsError};
+pub use flow_list::{FlowSearch, Flows, FoundFlows};
 #[doc(hidden)]
 pub use fuzzing::parse_for_fuzzing;
 pub use id::{ParseIdError, SegmentId, StoreId};
@@ -51,8 +51,9 @@ pub use info::{Flow, Info};
 pub use keys::KeyError;
 pub use limits::Sizes;
 pub use query::{
-    Answer, Completeness, FlowId, InstantError, Missing, Packet, PacketStream, Packets, QueryError,
-    Refused, Selection, format_instant, parse_instant,
+    Answer, Bar, Completeness, Counting, Cursor, FlowId, Group, GroupBy, Histogram, InstantError,
+    Missing, Packet, PacketStream, Packets, ParseCursorError, QueryError, Refused, Selection,
+    Tallying, format_instant, parse_instant,
 };
 pub use recovery::RecoverError;
 pub use segment::block::BlockError;

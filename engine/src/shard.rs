@@ -1,19 +1,22 @@
 //! One shard: takes batches in, writes them, and makes them durable. It owns everything it
-//! touches; others reach it by commands.
+//! touches; others reach it by commands, and look at its open segment at any time.
+
+mod inbox;
+mod view;
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_channel::{Receiver, Sender};
-use tapstone_index::FlowSet;
-use tapstone_packet::predicate::Predicate;
+use futures_lite::future::zip;
 use tapstone_packet::time::Timestamp;
-use tapstone_runtime::clock;
+use tapstone_runtime::{clock, yield_if_needed};
 use tapstone_wal::{Lsn, Wal, WalError};
 
 use crate::builder::{Job, SealError};
-use crate::flows::tracker::Tracker;
+use crate::flows::table::FlowTable;
 use crate::id::StoreId;
 use crate::import::batch::Batch;
 use crate::import::group;
@@ -25,6 +28,10 @@ use crate::segment::directory::Entry;
 use crate::segment::reader::Segment;
 use crate::segment::writer::{SegmentWriter, UnitPackets, WriteError};
 use crate::unindexed::Unindexed;
+
+use inbox::Inbox;
+use view::View;
+pub(crate) use view::{Look, OpenView};
 
 /// Units written before they are made durable together.
 const UNITS_PER_COMMIT: usize = 4;
@@ -84,8 +91,6 @@ pub(crate) enum Command {
     Commit(Sender<Result<(), IngestError>>),
     /// Seal the open segment and index it.
     Seal(Sender<Result<(), SealFailure>>),
-    /// Say what of the open segment can be read, and which of its flows satisfy the predicates.
-    Look(Vec<Predicate>, Sender<Option<OpenView>>),
 }
 
 /// Why a segment could not be sealed.
@@ -97,14 +102,6 @@ pub enum SealFailure {
     /// It is durable, but could not be indexed.
     #[error(transparent)]
     Index(#[from] SealError),
-}
-
-/// The durable part of an open segment.
-#[derive(Debug)]
-pub(crate) struct OpenView {
-    pub(crate) segment: Arc<Segment>,
-    /// The flows that satisfy each predicate asked for.
-    pub(crate) flows: Vec<FlowSet>,
 }
 
 /// What a shard needs of the store.
@@ -123,7 +120,7 @@ pub(crate) struct Context {
 pub(crate) struct Shard {
     context: Context,
     number: u16,
-    tracker: Tracker,
+    view: Rc<View>,
     open: Option<Open>,
     failure: Option<IngestError>,
     flow_of: Vec<u32>,
@@ -147,7 +144,7 @@ impl Shard {
         Shard {
             context,
             number,
-            tracker: Tracker::default(),
+            view: Rc::default(),
             open: None,
             failure: None,
             flow_of: Vec::new(),
@@ -158,9 +155,14 @@ impl Shard {
         }
     }
 
-    /// Takes commands until nobody can send any.
-    pub(crate) async fn run(mut self, commands: Receiver<Command>) {
-        while let Ok(command) = commands.recv().await {
+    /// Takes commands, and lets others look, until nobody can ask for either.
+    pub(crate) async fn run(self, commands: Receiver<Command>, looks: Receiver<Look>) {
+        let view = Rc::clone(&self.view);
+        zip(self.take(Inbox(commands)), view.answer(Inbox(looks))).await;
+    }
+
+    async fn take(mut self, commands: Inbox<Command>) {
+        while let Ok(command) = commands.0.recv().await {
             // Whoever asked may have gone; that is theirs to decide.
             match command {
                 Command::Ingest(batch, done) => {
@@ -172,9 +174,6 @@ impl Shard {
                     done.send(result).await.ok();
                 }
                 Command::Seal(done) => self.seal_and_tell(done).await,
-                Command::Look(predicates, done) => {
-                    done.send(self.look(&predicates)).await.ok();
-                }
             }
         }
     }
@@ -199,7 +198,8 @@ impl Shard {
         self.write(batch).await?;
         let open = self.open.as_ref().expect("it was begun above");
         let sizes = self.context.sizes;
-        let full = open.writer.size() >= sizes.segment || self.tracker.table.len() >= sizes.flows;
+        let flows = self.view.tracker.borrow().table.len();
+        let full = open.writer.size() >= sizes.segment || flows >= sizes.flows;
         if full {
             self.seal(None).await?;
         } else if open.uncommitted.len() >= UNITS_PER_COMMIT {
@@ -235,9 +235,12 @@ impl Shard {
     /// Decodes a batch, groups it by flow, and writes it as a unit.
     async fn write(&mut self, batch: &Batch) -> Result<(), IngestError> {
         let open = self.open.as_mut().expect("the caller began a segment");
-        self.tracker.table.begin_unit();
+        let tracker = &self.view.tracker;
+        tracker.borrow_mut().table.begin_unit();
         self.flow_of.clear();
         for records in batch.records.chunks(PREFETCH) {
+            yield_if_needed().await;
+            let mut tracker = tracker.borrow_mut();
             // Nothing of these packets is in a cache near this core. Touching them together lets
             // the memory fetch them at the same time instead of one after the other.
             let touched = records.iter().fold(0u8, |touched, record| {
@@ -246,11 +249,11 @@ impl Shard {
             std::hint::black_box(touched);
             for record in records {
                 let interface = &batch.interfaces[record.interface as usize];
-                let found = self.tracker.packet(interface, batch.data(record));
+                let found = tracker.packet(interface, batch.data(record));
                 self.flow_of.push(found.local);
             }
         }
-        let of_unit = self.tracker.table.of_unit().to_vec();
+        let of_unit = tracker.borrow().table.of_unit().to_vec();
         group::by_flow(&self.flow_of, of_unit.len(), &mut self.order);
         group::ranks(&batch.records, &mut self.ranks);
 
@@ -278,14 +281,7 @@ impl Shard {
             });
             self.offsets.push(record.offset);
         }
-        let table = &mut self.tracker.table;
-        for run in self.entries.chunk_by(|a, b| a.flow == b.flow) {
-            let times = run.iter().fold((Timestamp::MAX, Timestamp::MIN), |(min, max), entry| {
-                (min.min(entry.time), max.max(entry.time))
-            });
-            let bytes = run.iter().map(|entry| u64::from(entry.captured)).sum();
-            table.count(run[0].flow, times, run.len() as u64, bytes);
-        }
+        count(&mut tracker.borrow_mut().table, &self.entries);
         let options = ordered_options(batch, &self.order);
         let used = numbers.iter().zip(&*batch.interfaces).filter(|(number, _)| number.is_some());
         let unit = UnitPackets {
@@ -298,7 +294,7 @@ impl Shard {
             source: &batch.source,
             checkpoint: batch.checkpoint,
         };
-        let add_run = |flow, block| table.add_block(flow, block);
+        let add_run = |flow, block| tracker.borrow_mut().table.add_block(flow, block);
         let stored = open.writer.write_unit(unit, add_run).await?;
         open.uncommitted.push(stored);
         Ok(())
@@ -328,6 +324,8 @@ impl Shard {
         }
         open.wal.commit().await?;
         open.durable_units = open.writer.map().units.len();
+        let durable = Arc::new(open.writer.durable_part(open.durable_units));
+        *self.view.durable.borrow_mut() = Some(durable);
         Ok(())
     }
 
@@ -361,8 +359,9 @@ impl Shard {
     ) -> Result<(), IngestError> {
         self.try_commit().await?;
         let Some(open) = self.open.take() else { return Ok(()) };
-        let (table, answers) = self.tracker.end_segment();
+        let (table, answers) = self.view.tracker.borrow_mut().end_segment();
         let table = Arc::new(table);
+        *self.view.durable.borrow_mut() = None;
         // From here on queries find it there, until they find it in the catalog.
         let unindexed = &self.context.unindexed;
         let segment = Arc::new(open.writer.durable_part(open.durable_units));
@@ -387,13 +386,16 @@ impl Shard {
         open.wal.commit().await?;
         Ok((segment, stored_bytes, open.wal.close().await?))
     }
+}
 
-    fn look(&self, predicates: &[Predicate]) -> Option<OpenView> {
-        let open = self.open.as_ref()?;
-        let segment = open.writer.durable_part(open.durable_units);
-        let table = &self.tracker.table;
-        let flows = predicates.iter().map(|predicate| table.matching(predicate)).collect();
-        Some(OpenView { segment: Arc::new(segment), flows })
+/// Counts a unit's packets, which are grouped by flow.
+fn count(table: &mut FlowTable, entries: &[Entry]) {
+    for run in entries.chunk_by(|a, b| a.flow == b.flow) {
+        let times = run.iter().fold((Timestamp::MAX, Timestamp::MIN), |(min, max), entry| {
+            (min.min(entry.time), max.max(entry.time))
+        });
+        let bytes = run.iter().map(|entry| u64::from(entry.captured)).sum();
+        table.count(run[0].flow, times, run.len() as u64, bytes);
     }
 }
 

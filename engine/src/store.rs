@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_channel::Sender;
-use tapstone_index::Split;
+use tapstone_index::{FlowRow, FlowSet, Split};
 use tapstone_packet::filter::Dialect;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::predicate::{NamePattern, Predicate};
@@ -23,6 +23,8 @@ use tapstone_runtime::{
 use crate::audit::{self, AuditLog};
 use crate::builder::Builder;
 use crate::catalog::{Catalog, CatalogError};
+use crate::flows::rows::rows;
+use crate::flows::table::FlowTable;
 use crate::id::{SegmentId, StoreId};
 use crate::keys::{KeyError, KeyRing};
 use crate::layout::Layout;
@@ -33,13 +35,13 @@ use crate::query::plan::{OpenSplitError, dialect_of};
 use crate::recovery::{self, RecoverError};
 use crate::segment::reader::{self, OpenSegmentError, Segment};
 use crate::segment::split_file;
-use crate::shard::{Command, Context, OpenView, SealFailure, Shard};
+use crate::shard::{Command, Context, Look, OpenView, SealFailure, Shard};
 use crate::store_file::{self, StoreFileError};
 use crate::unindexed::Unindexed;
 
 /// Segments being built wait here when the builder is behind; more, and taking packets waits.
 const BUILDER_QUEUE: usize = 1;
-/// Commands waiting for a shard.
+/// Commands, or looks, waiting for a shard.
 const COMMAND_QUEUE: usize = 4;
 
 /// Why a store cannot be opened.
@@ -111,6 +113,7 @@ pub(crate) struct Inner {
     pub(crate) names: Arc<NameCache>,
     pub(crate) shards: Shards,
     commands: Vec<Sender<Command>>,
+    looks: Vec<Sender<Look>>,
     next_shard: AtomicUsize,
     segments: Mutex<BTreeMap<SegmentId, Arc<Segment>>>,
     splits: Mutex<BTreeMap<SegmentId, Arc<Split>>>,
@@ -191,8 +194,8 @@ impl Store {
             builder: jobs,
             unindexed: Arc::clone(&unindexed),
         };
-        let commands = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
-        let commands = commands.collect();
+        let started = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
+        let (commands, looks) = started.unzip();
         let audit = audit::Running::start(audit::Context {
             layout: layout.clone(),
             store: id,
@@ -210,6 +213,7 @@ impl Store {
                 names,
                 shards,
                 commands,
+                looks,
                 next_shard: AtomicUsize::new(0),
                 segments: Mutex::default(),
                 splits: Mutex::default(),
@@ -301,12 +305,39 @@ impl Store {
 
     /// What can be read of the segments that are being written.
     pub(crate) fn look_at_open_segments(&self, predicates: &[Predicate]) -> Vec<OpenView> {
-        let ask = |commands: &Sender<Command>| {
+        self.look(|done| Look::Open(predicates.to_vec(), done))
+    }
+
+    /// What is known of flows of a segment, of all of them or of some.
+    pub(crate) fn rows(
+        &self,
+        segment: SegmentId,
+        flows: Option<&FlowSet>,
+    ) -> Result<Vec<FlowRow>, String> {
+        // In the order in which a segment wanders.
+        let open = self.look(|done| Look::Rows(segment, flows.cloned(), done)).pop();
+        if let Some(rows) = open {
+            return Ok(rows);
+        }
+        let mut unindexed = self.inner.unindexed.list().into_iter();
+        if let Some(unindexed) = unindexed.find(|it| it.segment.id() == segment) {
+            let flows_of = |table: Arc<FlowTable>| rows(&table, flows);
+            return unindexed.flows.map(flows_of).ok_or_else(|| "it is not indexed yet".to_owned());
+        }
+        let split = self.split(segment).map_err(|error| error.to_string())?;
+        let all = FlowSet::full(split.flow_count());
+        let rows = flows.unwrap_or(&all).iter().map(|row| split.row(row));
+        rows.collect::<Result<_, _>>().map_err(|error| error.to_string())
+    }
+
+    /// Asks every shard; gives what those have to say that have something to say.
+    fn look<T>(&self, look: impl Fn(Sender<Option<T>>) -> Look) -> Vec<T> {
+        let ask = |looks: &Sender<Look>| {
             let (done, answer) = async_channel::bounded(1);
-            block_on(commands.send(Command::Look(predicates.to_vec(), done))).ok();
+            block_on(looks.send(look(done))).ok();
             answer
         };
-        let answers: Vec<_> = self.inner.commands.iter().map(ask).collect();
+        let answers: Vec<_> = self.inner.looks.iter().map(ask).collect();
         answers.into_iter().filter_map(|answer| block_on(answer.recv()).ok().flatten()).collect()
     }
 
@@ -420,7 +451,8 @@ impl Store {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // Shards end when nobody can command them, and the builder when no shard can.
+        // Shards end when nobody can ask anything of them, and the builder when no shard can.
+        self.looks.clear();
         for commands in std::mem::take(&mut self.commands) {
             let (done, answer) = async_channel::bounded(1);
             if block_on(commands.send(Command::Seal(done))).is_ok()
@@ -438,15 +470,20 @@ impl Drop for Inner {
     }
 }
 
-fn start_shard(shards: &Shards, context: &Context, number: usize) -> Sender<Command> {
-    let (commands, queue) = async_channel::bounded(COMMAND_QUEUE);
+fn start_shard(
+    shards: &Shards,
+    context: &Context,
+    number: usize,
+) -> (Sender<Command>, Sender<Look>) {
+    let (commands, taken) = async_channel::bounded(COMMAND_QUEUE);
+    let (looks, looked) = async_channel::bounded(COMMAND_QUEUE);
     let context = context.clone();
     let task = shards.spawn(number, TaskClass::Capture, move || async move {
-        Shard::new(context, number as u16).run(queue).await;
+        Shard::new(context, number as u16).run(taken, looked).await;
     });
     // The task ends with its commands; nobody waits for it.
     drop(task);
-    commands
+    (commands, looks)
 }
 
 fn prepare_folder(layout: &Layout, create: bool) -> Result<(), OpenError> {

@@ -21,6 +21,9 @@ use crate::threads::block_on;
 /// How long one task may keep the others, and the completions of the disk, waiting.
 const TURN: Duration = Duration::from_millis(2);
 
+/// Longer than it takes to begin it.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(2);
+
 /// What a task is for: decides its share of the core when several want it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskClass {
@@ -283,8 +286,9 @@ pub async fn yield_if_needed() {
     let began = TURN_BEGAN.get();
     if began.is_none_or(|began| began.elapsed() > TURN) {
         if is_on_ring() {
-            // A sleep, however short, is a trip through the reactor; a plain yield is not.
-            glommio::timer::sleep(Duration::from_nanos(1)).await;
+            // A sleep is a trip through the reactor; a plain yield is not, and neither is a sleep
+            // so short that it is over when it is first looked at.
+            glommio::timer::sleep(SHORTEST_SLEEP).await;
         } else {
             futures_lite::future::yield_now().await;
         }
@@ -361,6 +365,26 @@ pub(crate) mod tests {
             let task = shards.spawn(shard, TaskClass::Query, move || async move { name() });
             let name = task.wait().unwrap().unwrap();
             assert!(name.starts_with(&format!("shard-{shard}")), "{name}");
+        }
+    }
+
+    /// A sleep of a nanosecond was over before it began, and nobody ever yielded.
+    #[test]
+    fn a_task_that_yields_lets_others_run() {
+        for shards in both_kinds(1) {
+            let (done, is_done) = async_channel::bounded::<()>(1);
+            let busy = shards.spawn(0, TaskClass::Query, move || async move {
+                let began = Instant::now();
+                while is_done.try_recv().is_err() && began.elapsed() < Duration::from_secs(10) {
+                    yield_if_needed().await;
+                }
+                began.elapsed()
+            });
+            let short = shards.spawn(0, TaskClass::Query, move || async move {
+                done.send(()).await.ok();
+            });
+            short.wait().unwrap();
+            assert!(busy.wait().unwrap() < Duration::from_secs(5));
         }
     }
 

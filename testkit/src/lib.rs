@@ -1,4 +1,5 @@
-//! What tests of several crates share: where the real captures and the oracle's answers are.
+//! What tests of several crates share: where the real captures and the oracle's answers are, and
+//! captures in memory.
 
 #![forbid(unsafe_code)]
 
@@ -19,4 +20,5 @@ pub fn shared_captures(test: &str) -> Option<PathBuf> {
     None
 }
 
+pub mod captures;
 pub mod oracle;

@@ -2,5 +2,6 @@
 
 pub(crate) mod fragments;
 pub(crate) mod names;
+pub(crate) mod rows;
 pub(crate) mod table;
 pub(crate) mod tracker;

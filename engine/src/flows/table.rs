@@ -370,7 +370,8 @@ impl FlowTable {
     /// Looks at one flow as a predicate does.
     pub(crate) fn view<'a>(&'a self, flow: u32, paths: &'a [&'a Path]) -> FlowView<'a> {
         let it = &self.flows[flow as usize];
-        let duration = (it.last.attos() - it.first.attos()) / ATTOS_PER_NANO;
+        // One whose first packets are being taken in has no times yet.
+        let duration = it.last.attos().saturating_sub(it.first.attos()).max(0) / ATTOS_PER_NANO;
         FlowView {
             key: self.key(flow),
             paths,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 
-use crate::id::SegmentId;
+use super::cursor::Cursor;
+use crate::id::{SegmentId, StoreId};
 
 /// The order of an answer: by time, ties in order of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +21,7 @@ pub(crate) struct Position {
 /// The matching packets of one unit, in order.
 #[derive(Debug)]
 pub(crate) struct Found {
+    pub(crate) store: StoreId,
     pub(crate) segment: SegmentId,
     pub(crate) unit: u32,
     pub(crate) interfaces: Arc<[Interface]>,
@@ -112,6 +114,12 @@ impl Packet {
     #[must_use]
     pub fn flow(&self) -> FlowId {
         FlowId { segment: self.found.segment, row: self.hit().flow }
+    }
+
+    /// The place behind it, from which the same question goes on.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor { store: self.found.store, position: self.found.position(self.index) }
     }
 
     fn hit(&self) -> &Hit {

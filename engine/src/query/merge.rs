@@ -97,6 +97,7 @@ mod tests {
             options: 0..0,
         };
         Found {
+            store: StoreId([0; 16]),
             segment: SegmentId::new(StoreId([0; 16]), 1, 1),
             unit,
             interfaces: Arc::new([]),

@@ -1,14 +1,21 @@
 //! Finding packets: what is asked, how it is planned, and how the answer comes out in order.
 
 mod answer;
+mod completeness;
+mod cursor;
 pub(crate) mod found;
+mod histogram;
 mod instant;
 mod merge;
 pub(crate) mod plan;
+mod reading;
 mod run;
 
-pub use answer::{Answer, Completeness, Missing, PacketStream, Packets, Refused};
+pub use answer::{Answer, Counting, PacketStream, Packets, Tallying};
+pub use completeness::{Completeness, Missing, Refused};
+pub use cursor::{Cursor, ParseCursorError};
 pub use found::{FlowId, Packet};
+pub use histogram::{Bar, Group, GroupBy, Histogram};
 pub use instant::{InstantError, format_instant, parse_instant};
 pub use plan::QueryError;
 
@@ -27,4 +34,9 @@ pub struct Selection {
     pub metadata: String,
     /// At most so many packets, the earliest.
     pub limit: Option<u64>,
+    /// What the asker may see: pcap filters, each compiled by itself, one of which must match besides
+    /// `filter`. Empty means all.
+    pub within: Vec<String>,
+    /// Packets behind this place of an earlier answer to the same question.
+    pub after: Option<Cursor>,
 }

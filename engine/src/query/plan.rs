@@ -12,14 +12,15 @@ use tapstone_packet::predicate::{NameTest, Net, PathTest, Predicate};
 use tapstone_packet::time::Timestamp;
 
 use super::Selection;
-use super::answer::{Missing, Refused};
+use super::completeness::{Missing, Refused};
 use super::found::Position;
 use super::instant::format_instant;
 use crate::catalog::CatalogError;
-use crate::id::SegmentId;
+use crate::id::{SegmentId, StoreId};
 use crate::segment::block;
+use crate::segment::description::BlockPlace;
 use crate::segment::reader::{OpenSegmentError, Segment};
-use crate::store::Store;
+use crate::store::{Store, span};
 use crate::unindexed::UnindexedSegment;
 
 /// Why a query cannot be asked.
@@ -42,6 +43,12 @@ pub enum QueryError {
         /// Where it ends.
         until: Timestamp,
     },
+    /// The cursor is of another store's answer.
+    #[error("the cursor belongs to another store ({0}); begin anew without it")]
+    ForeignCursor(StoreId),
+    /// The time range has too many bars of the width asked for.
+    #[error("that would be {0} bars, and 10000 are the most; choose wider bars or less time")]
+    TooManyBars(i128),
     /// What there is cannot be looked up.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -67,8 +74,29 @@ pub(crate) struct Job {
     pub(crate) blocks: Vec<u32>,
     /// Packets at other times are not wanted.
     pub(crate) range: (Timestamp, Timestamp),
+    /// Packets up to here were given before.
+    pub(crate) after: Option<Position>,
     /// Nothing that it gives comes before.
     pub(crate) from: Position,
+}
+
+impl Job {
+    /// The times that its packets may have.
+    pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
+        let times = self.places().map(|place| (place.time_min, place.time_max));
+        let (first, last) = span(times).unwrap_or((self.range.0, self.range.0));
+        (first.max(self.range.0), last.min(self.range.1))
+    }
+
+    /// Bytes of its blocks.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.places().map(|place| u64::from(place.length)).sum()
+    }
+
+    fn places(&self) -> impl Iterator<Item = BlockPlace> {
+        let unit = &self.target.segment.map.units[self.unit];
+        self.blocks.iter().map(|number| unit.blocks[(number - unit.first_block) as usize])
+    }
 }
 
 /// A segment, what of its flows may match, and how its packets are judged.
@@ -87,17 +115,38 @@ pub(crate) enum Verdict {
     All,
     None,
     Program(Arc<Program>),
+    /// The first, where there is one, and any of the others.
+    Within(Option<Arc<Program>>, Arc<[Arc<Program>]>),
+}
+
+impl Verdict {
+    /// Whether a packet matches.
+    #[inline]
+    pub(crate) fn of(&self, data: &[u8], original: u32) -> bool {
+        match self {
+            Verdict::All => true,
+            Verdict::None => false,
+            Verdict::Program(program) => program.matches(data, original),
+            Verdict::Within(program, any) => {
+                program.as_ref().is_none_or(|program| program.matches(data, original))
+                    && any.iter().any(|program| program.matches(data, original))
+            }
+        }
+    }
 }
 
 /// What is asked, in the store's terms.
 #[derive(Debug)]
 pub(crate) struct Question {
     filter: Option<Filter>,
+    /// One of which must match too, when there are any.
+    within: Vec<Filter>,
     /// On the flows, from the metadata query.
     metadata: Predicate,
     /// On the flows, from both.
     flows: Predicate,
     range: (Timestamp, Timestamp),
+    after: Option<Position>,
 }
 
 /// A filter, compiled for every kind of packet in the store.
@@ -114,23 +163,51 @@ impl Question {
         if since > until {
             return Err(QueryError::TimeRange { since, until });
         }
+        let after = selection.after.filter(|it| it.position.time >= since);
+        if let Some(foreign) = selection.after.filter(|it| it.store != store.id()) {
+            return Err(QueryError::ForeignCursor(foreign.store));
+        }
+        let since = after.map_or(since, |after| after.position.time.min(until));
+        let after = after.map(|after| after.position);
         let metadata = with_cached_names(parse_metadata(&selection.metadata)?, store)?;
         let filter = match selection.filter.trim() {
             "" => None,
             expression => Some(Filter::compile(expression, store)?),
         };
+        let within = selection.within.iter().map(|expression| {
+            // Of what it cannot be asked, nothing may be seen.
+            let refused = |error| match error {
+                QueryError::Filter(_) => Ok(Filter::default()),
+                other => Err(other),
+            };
+            Filter::compile(expression, store).or_else(refused)
+        });
+        let within = within.collect::<Result<Vec<_>, _>>()?;
         let narrowed = filter.as_ref().map_or(Predicate::All, Filter::narrow);
-        let flows = metadata.clone().and(narrowed);
-        Ok(Question { filter, metadata, flows, range: (since, until) })
-    }
-
-    pub(crate) fn flows(&self) -> &Predicate {
-        &self.flows
+        let visible = match within.iter().map(Filter::narrow).reduce(Predicate::or) {
+            Some(visible) => visible,
+            None => Predicate::All,
+        };
+        let flows = metadata.clone().and(narrowed).and(visible);
+        Ok(Question { filter, within, metadata, flows, range: (since, until), after })
     }
 
     fn verdict(&self, interface: &Interface) -> Verdict {
-        let Some(filter) = &self.filter else { return Verdict::All };
-        filter.programs.get(&dialect_of(interface)).cloned().unwrap_or(Verdict::None)
+        let dialect = dialect_of(interface);
+        let verdict = self.filter.as_ref().map_or(Verdict::All, |filter| filter.verdict(dialect));
+        if self.within.is_empty() {
+            return verdict;
+        }
+        let program = match verdict {
+            Verdict::All => None,
+            Verdict::Program(program) => Some(program),
+            Verdict::None | Verdict::Within(..) => return Verdict::None,
+        };
+        let visible = self.within.iter().filter_map(|filter| match filter.verdict(dialect) {
+            Verdict::Program(program) => Some(program),
+            Verdict::All | Verdict::None | Verdict::Within(..) => None,
+        });
+        Verdict::Within(program, visible.collect())
     }
 }
 
@@ -174,11 +251,15 @@ impl Filter {
         }
     }
 
+    fn verdict(&self, dialect: Dialect) -> Verdict {
+        self.programs.get(&dialect).cloned().unwrap_or(Verdict::None)
+    }
+
     /// A condition on the flows of all packets that match, whatever their link type.
     fn narrow(&self) -> Predicate {
         let narrowed = |(dialect, verdict): (&Dialect, &Verdict)| match verdict {
             Verdict::All => Predicate::All,
-            Verdict::None => Predicate::None,
+            Verdict::None | Verdict::Within(..) => Predicate::None,
             Verdict::Program(program) => {
                 let link_type = Predicate::Path(PathTest::LinkType(dialect.link_type));
                 match (program.narrow(), self.programs.len()) {
@@ -349,8 +430,8 @@ impl Plan {
             let time = time.max(question.range.0);
             let from =
                 Position { time, segment: segment.id().sequence(), unit: unit.number, rank: 0 };
-            let (target, range) = (Arc::clone(&target), question.range);
-            self.jobs.push(Job { target, unit: index, blocks, range, from });
+            let (target, range, after) = (Arc::clone(&target), question.range, question.after);
+            self.jobs.push(Job { target, unit: index, blocks, range, after, from });
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::file::{DirectFile, FileError, ReadBuf};
 use tapstone_runtime::{spawn_local, yield_if_needed};
 
-use super::found::{Found, Hit};
-use super::plan::{Job, Target, Verdict};
+use super::found::{Found, Hit, Position};
+use super::histogram::{Bars, Tally};
+use super::plan::{Job, Target};
 use crate::segment::block::{self, BlockError};
 use crate::segment::description::{BlockPlace, Unit};
 use crate::segment::directory::Directory;
@@ -21,6 +23,7 @@ const READ_SIZE: u64 = 4 << 20;
 pub(crate) enum Want {
     Packets,
     Count,
+    Histogram(Bars),
 }
 
 /// What a job gave.
@@ -32,21 +35,36 @@ pub(crate) struct Outcome {
     pub(crate) bytes: u64,
     /// Blocks that could not be read, and why.
     pub(crate) damaged: Vec<(BlockPlace, String)>,
+    /// What was counted when that was wanted.
+    pub(crate) tally: Option<Tally>,
 }
 
-/// Reads the job's blocks; must run on a shard. `arena` is memory for what is found.
-pub(crate) async fn run(job: Job, want: Want, mut arena: Vec<u8>) -> Outcome {
+/// Reads the job's blocks; must run on a shard. `arena` is memory for what is found. Once `unwanted`
+/// is set, nobody waits for the outcome, and no more is read.
+pub(crate) async fn run(
+    job: Job,
+    want: Want,
+    mut arena: Vec<u8>,
+    unwanted: Arc<AtomicBool>,
+) -> Outcome {
     let segment = &job.target.segment;
     let unit = &segment.map.units[job.unit];
     arena.clear();
     let mut judge = Judge {
         target: &job.target,
         range: job.range,
+        after: job.after,
         want,
+        unwanted,
+        of_block: match want {
+            Want::Histogram(bars) => Some(Tally::new(bars)),
+            Want::Packets | Want::Count => None,
+        },
         scratch: Vec::new(),
         plain: Vec::new(),
         outcome: Outcome {
             found: Found {
+                store: segment.opened.owner.store,
                 segment: segment.id(),
                 unit: unit.number,
                 interfaces: Arc::clone(&segment.interfaces),
@@ -56,6 +74,10 @@ pub(crate) async fn run(job: Job, want: Want, mut arena: Vec<u8>) -> Outcome {
             count: 0,
             bytes: 0,
             damaged: Vec::new(),
+            tally: match want {
+                Want::Histogram(bars) => Some(Tally::new(bars)),
+                Want::Packets | Want::Count => None,
+            },
         },
     };
     match segment.direct_file().await {
@@ -81,7 +103,11 @@ fn place(unit: &Unit, number: u32) -> BlockPlace {
 struct Judge<'t> {
     target: &'t Target,
     range: (Timestamp, Timestamp),
+    after: Option<Position>,
     want: Want,
+    unwanted: Arc<AtomicBool>,
+    /// What the current block gave to be counted: it counts when the block was read to its end.
+    of_block: Option<Tally>,
     scratch: Vec<u8>,
     plain: Vec<u8>,
     outcome: Outcome,
@@ -100,6 +126,9 @@ impl Judge<'_> {
         let mut next = pieces.first().map(&start);
         for (index, piece) in pieces.iter().enumerate() {
             let Some(read) = next.take() else { break };
+            if self.unwanted.load(Ordering::Relaxed) {
+                break;
+            }
             next = pieces.get(index + 1).map(&start);
             let read: Result<ReadBuf, FileError> = read.await;
             for number in &blocks[piece.blocks.clone()] {
@@ -133,6 +162,11 @@ impl Judge<'_> {
         if judged.is_err() {
             (self.outcome.count, self.outcome.bytes) = (count, bytes);
             self.outcome.found.hits.truncate(hits);
+            if let Some(of_block) = &mut self.of_block {
+                of_block.clear();
+            }
+        } else if let (Some(all), Some(of_block)) = (&mut self.outcome.tally, &mut self.of_block) {
+            all.merge(of_block);
         }
         judged
     }
@@ -145,6 +179,9 @@ impl Judge<'_> {
             .ok_or(BlockError::Content("its directory makes no sense"))?;
         let whole = header.times().0 >= self.range.0 && header.times().1 < self.range.1;
         let found = &mut self.outcome.found;
+        let (segment, unit) = (found.segment.sequence(), found.unit);
+        let place = |time, rank| Position { time, segment, unit, rank };
+        let after = self.after.filter(|after| after.time >= header.times().0);
         let mut annotations = directory.annotations().peekable();
         let (mut index, mut start) = (0, 0);
         for (flow, packets) in directory.runs() {
@@ -162,21 +199,21 @@ impl Judge<'_> {
                     .ok_or(BlockError::Content("its packets do not fit in it"))?;
                 let time = directory.time(index);
                 let in_range = whole || (self.range.0 <= time && time < self.range.1);
-                if !in_range {
+                if !in_range || after.is_some_and(|it| place(time, directory.rank(index)) <= it) {
                     continue;
                 }
                 let (interface, original) = (directory.interface(index), directory.original(index));
-                let matches = match self.target.verdicts.get(interface as usize) {
-                    Some(Verdict::All) => true,
-                    Some(Verdict::Program(program)) => program.matches(data, original),
-                    Some(Verdict::None) | None => false,
-                };
+                let verdict = self.target.verdicts.get(interface as usize);
+                let matches = verdict.is_some_and(|verdict| verdict.of(data, original));
                 if !matches {
                     continue;
                 }
                 self.outcome.count += 1;
                 self.outcome.bytes += u64::from(captured);
-                if self.want == Want::Count {
+                if let Some(tally) = &mut self.of_block {
+                    tally.add(time, interface, &found.interfaces[interface as usize], data);
+                }
+                if self.want != Want::Packets {
                     continue;
                 }
                 let offset = found.arena.len() as u32;

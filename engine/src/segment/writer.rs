@@ -8,7 +8,7 @@ use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::appender::Appender;
 use tapstone_runtime::file::{DirectFile, FileError};
-use tapstone_runtime::{blocking, random_bytes};
+use tapstone_runtime::{blocking, random_bytes, yield_if_needed};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
@@ -170,6 +170,7 @@ impl SegmentWriter {
             let captured = entry.captured as usize;
             if bytes + captured > self.block_size && index > start {
                 self.write_block(&packets, start..index, &mut unit).await?;
+                yield_if_needed().await;
                 (start, bytes) = (index, 0);
             }
             let block = self.next_block;

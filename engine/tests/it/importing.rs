@@ -120,6 +120,7 @@ fn what_is_in_a_store_is_there_after_reopening_and_after_rebuilding() {
     let store = Store::open(dir.path(), options).unwrap();
     assert!(store.damage().is_empty(), "{:?}", store.damage());
     assert!(everything(&store) == expected);
+    store.wait_until_indexed();
     assert_eq!(store.flows(&selection).unwrap().flows, flows);
     assert_eq!(store.check().damage, []);
 }

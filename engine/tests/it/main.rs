@@ -7,6 +7,7 @@ mod corruption;
 mod exactness;
 mod frozen;
 mod importing;
+mod paging;
 mod planning;
 mod querying;
 mod simulated;

@@ -35,17 +35,8 @@ pub(super) fn slice(jobs: Vec<Job>) -> Vec<Job> {
 }
 
 fn span(job: &Job) -> Span {
-    let unit = &job.target.segment.map.units[job.unit];
-    let places = job.blocks.iter().map(|number| unit.blocks[(number - unit.first_block) as usize]);
-    let mut span = Span { first: Timestamp::MAX, last: Timestamp::MIN, bytes: 0 };
-    for place in places {
-        span.first = span.first.min(place.time_min);
-        span.last = span.last.max(place.time_max);
-        span.bytes += u64::from(place.length);
-    }
-    span.first = span.first.max(job.range.0);
-    span.last = span.last.min(job.range.1);
-    span
+    let (first, last) = job.times();
+    Span { first, last, bytes: job.bytes() }
 }
 
 /// Into how many slices each job must be cut so that what lies over one instant keeps a bound.
@@ -89,7 +80,7 @@ fn part(job: &Job, range: (Timestamp, Timestamp)) -> Job {
     let mut from = job.from;
     from.time = from.time.max(range.0);
     let (target, blocks) = (job.target.clone(), job.blocks.clone());
-    Job { target, unit: job.unit, blocks, range, from }
+    Job { target, blocks, range, from, ..*job }
 }
 
 #[cfg(test)]

@@ -1,0 +1,93 @@
+//! What an answer lacks, and why.
+
+use std::fmt;
+
+use tapstone_packet::interface::LinkType;
+use tapstone_packet::time::Timestamp;
+
+use super::instant::format_instant;
+use crate::id::SegmentId;
+
+/// What an answer lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completeness {
+    /// Stretches of time of which packets are missing.
+    pub missing: Vec<Missing>,
+    /// Link types of which the filter cannot be asked: their packets do not match.
+    pub refused: Vec<Refused>,
+}
+
+impl Completeness {
+    /// Whether nothing that matches is missing. Link types that the filter cannot be asked of
+    /// hold nothing that matches.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+}
+
+/// A stretch of time of which packets are missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The segment that holds them.
+    pub segment: SegmentId,
+    /// Time of the earliest.
+    pub first: Timestamp,
+    /// Time of the latest.
+    pub last: Timestamp,
+    /// How many packets may be missing, matching or not.
+    pub packets: u64,
+    /// Why, with file and offset.
+    pub reason: String,
+}
+
+/// A link type of which a filter cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The link type.
+    pub link_type: LinkType,
+    /// What libpcap says.
+    pub reason: String,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missing { segment, first, last, packets, reason } = self;
+        if (*first, *last) == (Timestamp::MIN, Timestamp::MAX) {
+            return write!(f, "segment {segment}, an unknown number of packets: {reason}");
+        }
+        let (first, last) = (format_instant(*first), format_instant(*last));
+        write!(f, "segment {segment}, up to {packets} packets between {first} and {last}: {reason}")
+    }
+}
+
+impl Missing {
+    pub(super) fn segment(
+        segment: SegmentId,
+        times: (Timestamp, Timestamp),
+        packets: u64,
+        reason: &dyn fmt::Display,
+    ) -> Missing {
+        let reason = reason.to_string();
+        Missing { segment, first: times.0, last: times.1, packets, reason }
+    }
+
+    /// A segment of which nothing is known but that it is there.
+    pub(crate) fn whole(segment: SegmentId, reason: &dyn fmt::Display) -> Missing {
+        Missing::segment(segment, (Timestamp::MIN, Timestamp::MAX), 0, reason)
+    }
+
+    pub(crate) fn unindexed(segment: SegmentId, times: (Timestamp, Timestamp)) -> Missing {
+        let reason = "it is not indexed yet; ask again in a while".to_owned();
+        Missing { segment, first: times.0, last: times.1, packets: 0, reason }
+    }
+
+    pub(crate) fn index(
+        segment: SegmentId,
+        times: (Timestamp, Timestamp),
+        reason: &dyn fmt::Display,
+    ) -> Missing {
+        let reason = format!("the index cannot be asked: {reason}; run: tapstone rebuild");
+        Missing { segment, first: times.0, last: times.1, packets: 0, reason }
+    }
+}
