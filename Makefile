@@ -1,6 +1,6 @@
 # The commands of the README. Each is a script or a few words, so that they can be read at a glance.
 
-.PHONY: demo test lint bench prove sim powercut mutants fuzz-smoke setup
+.PHONY: demo test lint bench bench-load prove sim powercut mutants fuzz-smoke setup
 
 # Installs the system packages that are missing (libpcap's headers, a C compiler).
 setup:
@@ -18,12 +18,16 @@ test: setup lint
 lint:
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
-	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
 	scripts/mutants --check
 
 # Measures every promise against a peer or the disk, in about five minutes; needs 25 GB of disk.
 bench: setup
 	scripts/bench
+
+# Puts a server under 64 clients for a minute while an import runs through it; needs 30 GB of disk.
+bench-load: setup
+	scripts/bench-load
 
 # Tries every promise of docs/reliability.md and prints one table, in about fifteen minutes (four with
 # SHORT=1); needs root and 40 GB of disk.

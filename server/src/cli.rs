@@ -1,9 +1,13 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+use tapstone::Cursor;
+use tapstone_client::Address;
 
 use crate::access::{Role, check_name};
 
@@ -51,16 +55,50 @@ pub(crate) enum Command {
     /// Verify every checksum and every cross-reference
     Check(Report),
     /// Make catalog and splits anew, from the segments alone
-    Rebuild(Report),
+    Rebuild(Rebuild),
+    /// Count packets over time
+    #[command(after_long_help = AFTER)]
+    Histogram(Histogram),
+    /// Seal what is open, and wait until everything is indexed
+    Seal(Seal),
+    /// Serve a store to others, through gRPC
+    Serve(Serve),
+    /// Show or verify the audit log: who asked what, and what became of it
+    #[command(subcommand)]
+    Audit(Audit),
     /// Make a token for a caller who has no certificate, and the lines that make it known
     Token(TokenArgs),
 }
 
+/// Where the store is: a folder here, or a server.
+///
+/// A store that a server has open is reached through the server's socket in the folder.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The store's folder
+    #[arg(long, value_name = "DIR", required_unless_present = "server", conflicts_with = "server")]
+    pub(crate) store: Option<PathBuf>,
+    /// The server that has the store: HOST:PORT, or http://HOST:PORT without TLS
+    #[arg(long, value_name = "ADDRESS", env = "TAPSTONE_SERVER")]
+    pub(crate) server: Option<Address>,
+    /// Authorities that vouch for the server (PEM)
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) ca: Option<PathBuf>,
+    /// This client's certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The certificate's key (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// A file that holds a bearer token; or the variable TAPSTONE_TOKEN holds it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The store's folder; made when there is none
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Report as JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -75,9 +113,8 @@ pub(crate) struct Import {
 /// Which packets.
 #[derive(Debug, Args)]
 pub(crate) struct Selectors {
-    /// The store's folder
-    #[arg(long, value_name = "DIR")]
-    pub(crate) store: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Packets at this instant or later
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
@@ -90,6 +127,9 @@ pub(crate) struct Selectors {
     /// At most so many, the earliest
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+    /// Packets behind the place where an earlier answer to the same question ended
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<Cursor>,
     /// A pcap filter
     #[arg(value_name = "FILTER", trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) filter: Vec<String>,
@@ -131,11 +171,80 @@ pub(crate) struct FlowsArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Histogram {
+    /// How long a bar is: 10s, 5m, 1h
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    pub(crate) width: SignedDuration,
+    /// Bars of their own for each interface, or for each protocol
+    #[arg(long, value_enum)]
+    pub(crate) by: Option<By>,
+    /// Print a JSON line a bar
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) selectors: Selectors,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// The interface that packets were captured on
+    Interface,
+    /// The innermost protocol
+    Protocol,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rebuild {
     /// The store's folder
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
     /// Report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Seal {
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The store's folder; made when there is none
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+    /// Listen here as well as on the socket in the store's folder
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// What is served to whom, and how: a TOML file (docs/operations.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Print every record
+    Show(AuditArgs),
+    /// Follow the chain of hashes, and say where it breaks
+    Verify(AuditArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// The store's folder; a server may have it open
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

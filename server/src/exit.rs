@@ -1,13 +1,17 @@
 //! How a command can end, and the exit code of each way.
 
 use std::io;
+use std::path::PathBuf;
 
 use tapstone::{
-    CatalogError, FileError, FlowsError, ImportError, InstantError, OpenError, QueryError,
+    AuditError, CatalogError, Cursor, FileError, ImportError, InstantError, OpenError, QueryError,
     SealFailure,
 };
+use tapstone_client::ConnectError;
+use tonic::{Code, Status};
 
 use crate::access::TokenError;
+use crate::commands::serve::ServeError;
 
 /// The answer is complete; also when nothing matched.
 pub(crate) const COMPLETE: u8 = 0;
@@ -28,8 +32,6 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Instant(#[from] InstantError),
     #[error(transparent)]
-    Flows(#[from] FlowsError),
-    #[error(transparent)]
     Import(#[from] ImportError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -38,9 +40,30 @@ pub(crate) enum Failure {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
     Token(#[from] TokenError),
     #[error("cannot write {what}: {source}")]
     Write { what: String, source: io::Error },
+    /// What a server said.
+    #[error("{}", .0.message())]
+    Server(#[from] Status),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("{}; the packets so far are whole: go on behind them with --after {after}", .status.message())]
+    Broken { status: Status, after: Cursor },
+    #[error("a bar must have some width; write it like 10s, 5m, or 1h")]
+    Width,
+    #[error("the server's answer makes no sense; is it of another version?")]
+    Protocol,
+    #[error("cannot read the token from {}: {source}", path.display())]
+    TokenFile { path: PathBuf, source: io::Error },
+    #[error("cannot read it: {0}")]
+    Source(io::Error),
+    #[error("cannot start: {0}")]
+    Runtime(io::Error),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     #[error("{0}")]
     Export(#[from] tapstone_packet::capture_file::PcapWriterError),
 }
@@ -49,25 +72,63 @@ impl Failure {
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Failure::Open(_) | Failure::Catalog(_) | Failure::Query(QueryError::Catalog(_)) => {
-                UNUSABLE
-            }
-            Failure::Query(_) | Failure::Instant(_) => USAGE,
-            Failure::Flows(FlowsError::Query(_)) => USAGE,
+            Failure::Open(_)
+            | Failure::Audit(_)
+            | Failure::Catalog(_)
+            | Failure::Query(QueryError::Catalog(_)) => UNUSABLE,
+            Failure::Query(_)
+            | Failure::Instant(_)
+            | Failure::Width
+            | Failure::Serve(ServeError::Config(_)) => USAGE,
+            Failure::Server(status) => code_of(status),
+            Failure::Connect(_)
+            | Failure::Protocol
+            | Failure::TokenFile { .. }
+            | Failure::Runtime(_)
+            | Failure::Serve(ServeError::Serve(_) | ServeError::Listen(_)) => UNUSABLE,
             Failure::Write { .. } if self.is_broken_pipe() => COMPLETE,
-            Failure::Flows(FlowsError::Seal(_))
-            | Failure::Import(_)
+            Failure::Import(_)
             | Failure::Close(_)
             | Failure::File(_)
             | Failure::Token(_)
             | Failure::Write { .. }
+            | Failure::Broken { .. }
+            | Failure::Source(_)
             | Failure::Export(_) => INCOMPLETE,
+        }
+    }
+
+    /// An answer that broke off behind a cursor.
+    pub(crate) fn broken(status: Status, cursor: &[u8]) -> Failure {
+        match Cursor::from_bytes(cursor) {
+            Ok(after) => Failure::Broken { status, after },
+            Err(_) => Failure::Server(status),
+        }
+    }
+
+    /// Whether an import failed because nothing can be stored, whatever it is.
+    pub(crate) fn is_of_the_store(&self) -> bool {
+        match self {
+            Failure::Import(error) => matches!(error, ImportError::Store { .. }),
+            Failure::Server(_) | Failure::Protocol => true,
+            _ => false,
         }
     }
 
     /// Whether whoever read the output has seen enough.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Failure::Write { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// The exit code for what a server said: the same as when the store itself says it.
+fn code_of(status: &Status) -> u8 {
+    match status.code() {
+        Code::InvalidArgument => USAGE,
+        Code::DeadlineExceeded | Code::Aborted | Code::Cancelled | Code::ResourceExhausted => {
+            INCOMPLETE
+        }
+        _ => UNUSABLE,
     }
 }
 

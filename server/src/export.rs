@@ -2,13 +2,15 @@
 
 use std::io::Write;
 
-use tapstone::Packet;
 use tapstone_packet::capture_file::{PcapWriter, PcapngWriter};
 use tapstone_packet::interface::{Interface, LinkType};
 
+use crate::backend::Seen;
 use crate::cli::Format;
 use crate::exit::Failure;
 
+/// Who is said to have written a capture.
+pub(crate) const APPLICATION: &str = concat!("tapstone ", env!("CARGO_PKG_VERSION"));
 /// Bytes gathered before they are written.
 const BUFFER_SIZE: usize = 1 << 20;
 
@@ -29,20 +31,17 @@ enum Open {
 impl<W: Write> Export<W> {
     pub(crate) fn new(out: W, what: String, format: Format) -> Export<W> {
         let buffer = Vec::with_capacity(BUFFER_SIZE + (1 << 18));
-        let application = concat!("tapstone ", env!("CARGO_PKG_VERSION"));
         let format = match format {
-            Format::Pcapng => Open::Pcapng(PcapngWriter::new(application)),
+            Format::Pcapng => Open::Pcapng(PcapngWriter::new(APPLICATION)),
             Format::Pcap => Open::Pcap(None),
         };
         Export { out, what, buffer, format }
     }
 
-    pub(crate) fn packet(&mut self, packet: &Packet) -> Result<(), Failure> {
-        let interface = packet.interface();
-        let (time, data, original_len) = (packet.time(), packet.data(), packet.original_len());
+    pub(crate) fn packet(&mut self, packet: &Seen<'_>) -> Result<(), Failure> {
+        let &Seen { time, interface, data, original_len, options, .. } = packet;
         match &mut self.format {
             Open::Pcapng(writer) => {
-                let options = packet.options();
                 writer.packet(interface, time, data, original_len, options, &mut self.buffer);
             }
             Open::Pcap(writer) => {

@@ -2,19 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the gRPC server, which decides by it, comes next; so far only `tapstone token` is here"
-)]
 mod access;
+mod backend;
 mod cli;
 mod commands;
+mod config;
 mod exit;
 mod export;
 mod input;
-#[allow(dead_code, unused_imports, reason = "the gRPC server, which listens by it, comes next")]
 mod listen;
+mod service;
 mod text;
 
 use std::process::ExitCode;

@@ -44,11 +44,6 @@ impl Method {
             _ => None,
         }
     }
-
-    /// Whether it gives packets, or what is derived from them, and so obeys a scope.
-    pub(crate) fn searches(self) -> bool {
-        matches!(self, Method::Query | Method::Count | Method::Histogram | Method::Flows)
-    }
 }
 
 /// What an identity is there for.

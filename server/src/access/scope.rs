@@ -21,15 +21,6 @@ pub(crate) struct Scope {
 /// Why a search cannot be asked within a scope.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ScopeError {
-    /// The filter is not one expression, so it cannot be joined with another.
-    #[error(
-        "the filter's parentheses do not match{}; every ( needs its )",
-        match .0 { Some(byte) => format!(" (at byte {byte})"), None => String::new() }
-    )]
-    Parentheses(Option<usize>),
-    /// The filter has a byte that would end it early.
-    #[error("the filter has a NUL byte in it, at byte {0}; leave it out")]
-    Nul(usize),
     /// Nothing of the time asked for lies within the scope.
     #[error("you may see {0}, and what you ask for lies outside; ask within it")]
     OutOfTime(Scope),
@@ -51,40 +42,26 @@ impl Scope {
     }
 
     /// Whether it leaves nothing out.
+    #[cfg(test)]
     pub(crate) fn is_everything(&self) -> bool {
         *self == Scope::everything()
     }
 
-    /// The pcap filter to ask instead of the caller's: what matches both it and the scope.
+    /// The pcap filters of which a packet must match one, besides the caller's
+    /// ([`tapstone::Selection::within`]); empty when any packet may be seen.
     ///
-    /// The caller of this function must
-    /// - compile the user's filter **by itself** first, for every link type that it will be asked
-    ///   of, and refuse it when that fails: its mistakes are then told in the user's words and
-    ///   places, not in those of a longer text that the user never wrote;
-    /// - ask what comes back and nothing else, in every method that [searches](super::Method::searches).
-    ///
-    /// Two things keep the scope from being widened, and neither relies on the first point:
-    /// - **No way out of the parentheses.** In libpcap's language `(` and `)` are tokens wherever
-    ///   they stand (there are no quotes and no comments, and `\` does not escape them), so a text
-    ///   whose parentheses match stays within a pair put around it. Any other is refused here.
-    /// - **The scope stands first.** `vlan`, `mpls`, `pppoes`, `geneve` and `vxlan` move the place at
-    ///   which everything *behind* them looks for its headers, also out of parentheses and under
-    ///   `not`. Behind `not vlan`, a `net` would read the bytes of other fields as addresses.
-    ///
-    /// It follows that a net means the outermost addresses, without a VLAN tag before them, as
-    /// `net` does at the beginning of a tcpdump filter: a tagged or labelled packet is in no scope
-    /// with nets. That is too little rather than too much.
-    pub(crate) fn filter(&self, user: &str) -> Result<String, ScopeError> {
-        if let Some(at) = user.find('\0') {
-            return Err(ScopeError::Nul(at));
+    /// They are never joined with the caller's text, so nothing in it can widen them: no parenthesis
+    /// leads out of it, and no `vlan`, which moves the place at which everything behind it looks for
+    /// its headers, reaches them. For the same reason a tagged packet has a filter of its own, and so
+    /// has one with two tags. A net means the outermost addresses; what lies within a tunnel, or behind
+    /// labels, is not looked at.
+    pub(crate) fn within(&self) -> Vec<String> {
+        if self.nets.is_empty() {
+            return Vec::new();
         }
-        match_parentheses(user)?;
         let nets: Vec<String> = self.nets.iter().map(|net| format!("net {net}")).collect();
-        Ok(match (nets.is_empty(), user.trim().is_empty()) {
-            (true, _) => user.to_owned(),
-            (false, true) => nets.join(" or "),
-            (false, false) => format!("({}) and ({user})", nets.join(" or ")),
-        })
+        let nets = nets.join(" or ");
+        vec![nets.clone(), format!("vlan and ({nets})"), format!("vlan and vlan and ({nets})")]
     }
 
     /// The part of a time range (from `since` on, before `until`) that lies in the scope.
@@ -113,19 +90,6 @@ impl Scope {
 
 fn is_empty(since: Option<Timestamp>, until: Option<Timestamp>) -> bool {
     matches!((since, until), (Some(since), Some(until)) if since >= until)
-}
-
-fn match_parentheses(filter: &str) -> Result<(), ScopeError> {
-    let mut open = 0_usize;
-    for (at, byte) in filter.bytes().enumerate() {
-        match byte {
-            b'(' => open += 1,
-            b')' if open == 0 => return Err(ScopeError::Parentheses(Some(at))),
-            b')' => open -= 1,
-            _ => {}
-        }
-    }
-    if open == 0 { Ok(()) } else { Err(ScopeError::Parentheses(None)) }
 }
 
 impl fmt::Display for Scope {

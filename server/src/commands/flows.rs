@@ -4,41 +4,39 @@ use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tapstone::{Flow, OpenOptions, format_instant};
-use tapstone_packet::flow::{Endpoint, KeyPart};
-use tapstone_packet::names;
-use tapstone_packet::summary::protocol_name;
+use tapstone_client::proto;
 
-use super::{open, selection, tell_completeness};
+use super::{complete, selection, tell_completeness, time};
+use crate::backend::Backend;
 use crate::cli::FlowsArgs;
-use crate::exit::{COMPLETE, Failure, stdout};
+use crate::exit::{Failure, stdout};
 use crate::text;
+
+const HEADER: [&str; 8] = ["FIRST", "DURATION", "PROTO", "FROM", "TO", "PACKETS", "BYTES", "NAMES"];
 
 pub(crate) fn run(args: &FlowsArgs) -> Result<u8, Failure> {
     let selection = selection(&args.selectors)?;
-    let store = open(&args.selectors.store, OpenOptions::default())?;
+    let backend = Backend::open(&args.selectors.place, false)?;
     let started = Instant::now();
-    let flows = store.flows(&selection)?;
+    backend.wait_until_indexed();
     let mut out = BufWriter::new(io::stdout().lock());
-    if !args.json && !flows.flows.is_empty() {
-        let header = ["FIRST", "DURATION", "PROTO", "FROM", "TO", "PACKETS", "BYTES", "NAMES"];
-        write_row(&mut out, header.map(str::to_owned))?;
-    }
-    for flow in &flows.flows {
+    let mut is_first = true;
+    let end = backend.flows(selection, &mut |flow| {
         if args.json {
-            writeln!(out, "{}", as_json(flow)).map_err(stdout)?;
-        } else {
-            write_row(&mut out, as_row(flow))?;
+            return writeln!(out, "{}", as_json(flow)).map_err(stdout);
         }
-    }
+        if std::mem::take(&mut is_first) {
+            write_row(&mut out, HEADER.map(str::to_owned))?;
+        }
+        write_row(&mut out, as_row(flow))
+    })?;
     out.flush().map_err(stdout)?;
-    let code = tell_completeness(&flows.completeness);
-    text::say(&format_args!(
-        "{} flows, {}, {}",
-        flows.flows.len(),
-        text::duration(started.elapsed()),
-        if code == COMPLETE { "complete" } else { "NOT complete" },
-    ));
+    let code = tell_completeness(end.completeness.as_ref());
+    let took = text::duration(started.elapsed());
+    text::say(&format_args!("{} flows, {took}, {}", end.flows, complete(code)));
+    if end.cut && args.selectors.limit.is_none() {
+        text::complain(&"the server gives no more at once; ask for less time");
+    }
     Ok(code)
 }
 
@@ -51,75 +49,53 @@ fn write_row(out: &mut impl Write, cells: [String; 8]) -> Result<(), Failure> {
     .map_err(stdout)
 }
 
-/// Who began and who answered, and the protocol.
-fn ends(flow: &Flow) -> (Option<Endpoint>, Option<Endpoint>, String) {
-    let key = flow.row.flow_key();
-    match key.innermost() {
-        Some(layer) => {
-            let [first, second] = layer.ends;
-            let (from, to) =
-                if flow.row.first_end_started { (first, second) } else { (second, first) };
-            let protocol = layer.protocol.map_or("arp".to_owned(), protocol_name);
-            (Some(from), Some(to), protocol)
-        }
-        None => {
-            let protocol = key.parts().find_map(|part| match part {
-                KeyPart::EtherType(it) => Some(format!("0x{it:04x}")),
-                KeyPart::LinkType(it) => Some(format!("link {it}")),
-                _ => None,
-            });
-            (None, None, protocol.unwrap_or_default())
-        }
-    }
-}
-
-fn end_text(end: Option<Endpoint>) -> String {
-    end.map_or("-".to_owned(), |end| match (end.address.is_ipv6(), end.port) {
+fn end_text(end: Option<&proto::Endpoint>) -> String {
+    end.map_or("-".to_owned(), |end| match (end.address.contains(':'), end.port) {
         (true, Some(port)) => format!("[{}]:{port}", end.address),
         (false, Some(port)) => format!("{}:{port}", end.address),
-        (_, None) => end.address.to_string(),
+        (_, None) => end.address.clone(),
     })
 }
 
-fn as_row(flow: &Flow) -> [String; 8] {
-    let (from, to, protocol) = ends(flow);
-    let row = &flow.row;
-    let mut shown: Vec<String> = row.names.iter().map(|name| names::display(&name.name)).collect();
+/// From the first packet to the last.
+fn duration(flow: &proto::Flow) -> Duration {
+    let nanos = |time: Option<prost_types::Timestamp>| {
+        time.map_or(0, |time| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos))
+    };
+    Duration::from_nanos(u64::try_from(nanos(flow.last) - nanos(flow.first)).unwrap_or(0))
+}
+
+fn as_row(flow: &proto::Flow) -> [String; 8] {
+    let mut shown: Vec<&str> = flow.names.iter().map(|name| name.name.as_str()).collect();
     shown.dedup();
     [
-        format_instant(row.first),
-        text::duration(Duration::from_nanos(row.duration_nanos())),
-        protocol,
-        end_text(from),
-        end_text(to),
-        row.packets.to_string(),
-        row.bytes.to_string(),
+        time(flow.first.as_ref()).unwrap_or_default(),
+        text::duration(duration(flow)),
+        flow.protocol.clone(),
+        end_text(flow.from.as_ref()),
+        end_text(flow.to.as_ref()),
+        flow.packets.to_string(),
+        flow.bytes.to_string(),
         shown.join(" "),
     ]
 }
 
-fn as_json(flow: &Flow) -> serde_json::Value {
-    let (from, to, protocol) = ends(flow);
-    let row = &flow.row;
-    let kind = |kind: names::NameKind| {
-        let found = names::NameKind::ALL.into_iter().find(|(it, _)| *it == kind);
-        found.map_or("", |(_, word)| word)
-    };
+fn as_json(flow: &proto::Flow) -> serde_json::Value {
+    let (from, to) = (flow.from.as_ref(), flow.to.as_ref());
+    let community_id = Some(&flow.community_id).filter(|id| !id.is_empty());
+    let name = |name: &proto::Name| json!({ "kind": name.kind, "name": name.name });
     json!({
-        "flow": flow.id.to_string(),
-        "first": format_instant(row.first),
-        "last": format_instant(row.last),
-        "src": from.map(|end| end.address.to_string()),
+        "flow": flow.flow,
+        "first": time(flow.first.as_ref()),
+        "last": time(flow.last.as_ref()),
+        "src": from.map(|end| &end.address),
         "src_port": from.and_then(|end| end.port),
-        "dst": to.map(|end| end.address.to_string()),
+        "dst": to.map(|end| &end.address),
         "dst_port": to.and_then(|end| end.port),
-        "protocol": protocol,
-        "packets": row.packets,
-        "bytes": row.bytes,
-        "community_id": row.flow_key().community_id(),
-        "names": row.names.iter().map(|name| json!({
-            "kind": kind(name.kind),
-            "name": names::display(&name.name),
-        })).collect::<Vec<_>>(),
+        "protocol": flow.protocol,
+        "packets": flow.packets,
+        "bytes": flow.bytes,
+        "community_id": community_id,
+        "names": flow.names.iter().map(name).collect::<Vec<_>>(),
     })
 }

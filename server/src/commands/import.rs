@@ -7,21 +7,23 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
-use tapstone::{ImportError, ImportOptions, ImportReport, OpenOptions, Store, format_instant};
+use tapstone_client::proto;
 
-use super::open;
+use super::time;
+use crate::backend::Backend;
 use crate::cli::Import;
 use crate::exit::{COMPLETE, Failure, INCOMPLETE, stdout};
 use crate::{input, text};
 
-pub(crate) fn run(args: &Import) -> Result<u8, Failure> {
-    let options = OpenOptions { create: true, ..OpenOptions::default() };
-    let store = open(&args.store, options)?;
+type Result<T> = std::result::Result<T, Failure>;
+
+pub(crate) fn run(args: &Import) -> Result<u8> {
+    let backend = Backend::open(&args.place, true)?;
     let mut files = Vec::new();
     let mut outcome = Outcome::default();
     for path in &args.files {
         let started = Instant::now();
-        let result = import(&store, path, args.again);
+        let result = import(&backend, path, args.again);
         outcome.add(&result);
         let seconds = started.elapsed();
         if args.json {
@@ -29,12 +31,12 @@ pub(crate) fn run(args: &Import) -> Result<u8, Failure> {
         } else {
             tell(path, &result, seconds);
         }
-        if matches!(result, Err(Trouble::Import(ImportError::Store { .. }))) {
+        if result.as_ref().is_err_and(Failure::is_of_the_store) {
             // What cannot be stored of one file cannot be stored of the next.
             break;
         }
     }
-    store.close()?;
+    backend.close()?;
     if args.json {
         let report = json!({
             "complete": outcome.code() == COMPLETE,
@@ -49,14 +51,6 @@ pub(crate) fn run(args: &Import) -> Result<u8, Failure> {
     Ok(outcome.code())
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error("cannot open it: {0}")]
-    Open(io::Error),
-    #[error(transparent)]
-    Import(#[from] ImportError),
-}
-
 #[derive(Default)]
 struct Outcome {
     packets: u64,
@@ -66,12 +60,12 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn add(&mut self, result: &Result<ImportReport, Trouble>) {
+    fn add(&mut self, result: &Result<proto::ImportResponse>) {
         match result {
             Ok(report) => {
                 self.packets += report.packets;
                 self.packet_bytes += report.packet_bytes;
-                self.refused += u64::from(report.is_refused());
+                self.refused += u64::from(report.refused);
                 self.incomplete |= report.damage.is_some();
             }
             Err(_) => self.incomplete = true,
@@ -85,19 +79,18 @@ impl Outcome {
     }
 }
 
-fn import(store: &Store, path: &Path, again: bool) -> Result<ImportReport, Trouble> {
+fn import(backend: &Backend, path: &Path, again: bool) -> Result<proto::ImportResponse> {
     let bar = Rc::new(progress_bar());
     let told = Rc::clone(&bar);
-    let input = input::open(path, move |bytes| told.inc(bytes)).map_err(Trouble::Open)?;
+    let input = input::open(path, move |bytes| told.inc(bytes)).map_err(Failure::Source)?;
     if let Some(length) = input.length {
         bar.set_length(length);
     }
-    let name = path.to_string_lossy();
-    bar.set_message(name.clone().into_owned());
-    let options = ImportOptions { name: &name, again, progress: None };
-    let report = store.import(input.reader, options);
+    let name = path.to_string_lossy().into_owned();
+    bar.set_message(name.clone());
+    let report = backend.import(input.reader, proto::ImportStart { name, again });
     bar.finish_and_clear();
-    Ok(report?)
+    report
 }
 
 fn progress_bar() -> ProgressBar {
@@ -110,21 +103,20 @@ fn progress_bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.expect("the template is a constant"))
 }
 
-fn tell(path: &Path, result: &Result<ImportReport, Trouble>, took: std::time::Duration) {
+fn tell(path: &Path, result: &Result<proto::ImportResponse>, took: std::time::Duration) {
     let path = path.display();
     let report = match result {
         Ok(report) => report,
         Err(error) => return text::complain(&format_args!("{path}: {error}")),
     };
-    if report.is_refused() {
-        let known = report.known.as_ref();
-        let (source, when) = known.map_or(("", 0), |known| (&*known.source, known.stored_nanos));
-        let when = tapstone::Timestamp::from_nanos(i64::try_from(when).unwrap_or(0));
+    if report.refused {
+        let known = report.known.clone().unwrap_or_default();
         text::complain(&format_args!(
-            "{path}: already in this store (as {source}, {}, {} packets); nothing was added; use \
-             --again to store it a second time",
-            format_instant(when),
-            known.map_or(0, |known| known.packets)
+            "{path}: already in this store (as {}, {}, {} packets); nothing was added; use --again \
+             to store it a second time",
+            known.source,
+            time(known.stored.as_ref()).unwrap_or_default(),
+            known.packets,
         ));
     } else {
         let size = text::size(report.packet_bytes);
@@ -142,11 +134,14 @@ fn tell(path: &Path, result: &Result<ImportReport, Trouble>, took: std::time::Du
         text::say(&line);
     }
     if let Some(damage) = &report.damage {
-        text::complain(&format_args!("{path}: {damage}; what comes before is stored"));
+        let proto::CaptureDamage { what, offset } = damage;
+        text::complain(&format_args!(
+            "{path}: at byte {offset}: {what}; what comes before is stored"
+        ));
     }
 }
 
-fn as_json(path: &Path, result: &Result<ImportReport, Trouble>) -> Value {
+fn as_json(path: &Path, result: &Result<proto::ImportResponse>) -> Value {
     let file = path.to_string_lossy();
     match result {
         Ok(report) => json!({
@@ -155,12 +150,12 @@ fn as_json(path: &Path, result: &Result<ImportReport, Trouble>) -> Value {
             "packet_bytes": report.packet_bytes,
             "stream_bytes": report.stream_bytes,
             "already_stored": report.known.as_ref().map_or(0, |known| known.packets),
-            "refused": report.is_refused(),
+            "refused": report.refused,
             "skipped_blocks": report.skipped_blocks,
             "cut_packets": report.cut_packets,
             "damage": report.damage.as_ref().map(|damage| json!({
                 "offset": damage.offset,
-                "what": damage.damage.to_string(),
+                "what": damage.what,
             })),
         }),
         Err(error) => json!({ "file": file, "error": error.to_string() }),

@@ -1,17 +1,20 @@
 //! What each command does.
 
+mod audit;
 mod flows;
+mod histogram;
 mod import;
 mod query;
 mod report;
+pub(crate) mod serve;
 mod token;
 
-use std::path::Path;
-
-use tapstone::{Completeness, OpenOptions, Selection, Store, Timestamp, parse_instant};
+use tapstone::{Timestamp, parse_instant};
+use tapstone_client::proto;
 
 use crate::cli::{Command, Selectors};
 use crate::exit::{COMPLETE, Failure, INCOMPLETE};
+use crate::service::convert;
 use crate::text;
 
 /// Runs a command; gives its exit code.
@@ -20,47 +23,55 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Import(args) => import::run(args),
         Command::Query(args) => query::run(args),
         Command::Flows(args) => flows::run(args),
+        Command::Histogram(args) => histogram::run(args),
         Command::Info(args) => report::info(args),
         Command::Check(args) => report::check(args),
         Command::Rebuild(args) => report::rebuild(args),
+        Command::Seal(args) => report::seal(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Token(args) => token::run(args),
     }
 }
 
-fn open(store: &Path, options: OpenOptions) -> Result<Store, Failure> {
-    let store = Store::open(store, options)?;
-    if let Some(refused) = store.without_ring() {
-        text::complain(&format_args!("{refused}; going on with blocking I/O, which is slower"));
-    }
-    Ok(store)
-}
-
-fn selection(selectors: &Selectors) -> Result<Selection, Failure> {
+fn selection(selectors: &Selectors) -> Result<proto::Selection, Failure> {
     let now = Timestamp::from_nanos(
         jiff::Timestamp::now().as_nanosecond().try_into().unwrap_or(i64::MAX),
     );
     let instant =
         |text: &Option<String>| text.as_ref().map(|text| parse_instant(text, now)).transpose();
-    Ok(Selection {
-        since: instant(&selectors.since)?,
-        until: instant(&selectors.until)?,
+    Ok(proto::Selection {
+        since: instant(&selectors.since)?.map(convert::time),
+        until: instant(&selectors.until)?.map(convert::time),
         filter: selectors.filter.join(" "),
         metadata: selectors.metadata.clone().unwrap_or_default(),
         limit: selectors.limit,
+        after: selectors.after.map_or_else(Vec::new, tapstone::Cursor::to_bytes),
     })
 }
 
 /// Says what an answer lacks; gives the exit code.
-fn tell_completeness(completeness: &Completeness) -> u8 {
+fn tell_completeness(completeness: Option<&proto::Completeness>) -> u8 {
+    let nothing = proto::Completeness::default();
+    let completeness = completeness.unwrap_or(&nothing);
     for refused in &completeness.refused {
-        let link_type = refused.link_type.0;
         text::complain(&format_args!(
-            "the filter cannot be asked of packets of link type {link_type}, which do not match: {}",
-            refused.reason
+            "the filter cannot be asked of packets of link type {}, which do not match: {}",
+            refused.link_type, refused.reason
         ));
     }
     for missing in &completeness.missing {
-        text::complain(&format_args!("missing: {missing}"));
+        text::complain(&format_args!("missing: {}", missing.text));
     }
-    if completeness.is_complete() { COMPLETE } else { INCOMPLETE }
+    if completeness.missing.is_empty() { COMPLETE } else { INCOMPLETE }
+}
+
+/// The word for it.
+fn complete(code: u8) -> &'static str {
+    if code == COMPLETE { "complete" } else { "NOT complete" }
+}
+
+/// An instant that a message holds.
+fn time(time: Option<&prost_types::Timestamp>) -> Option<String> {
+    time.map(|time| tapstone::format_instant(convert::timestamp(time)))
 }

@@ -1,19 +1,21 @@
-//! `tapstone info`, `tapstone check`, `tapstone rebuild`
+//! `tapstone info`, `tapstone check`, `tapstone rebuild`, `tapstone seal`
 
 use std::io::{self, Write};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use tapstone::{Info, OpenOptions, format_instant};
+use tapstone::OpenOptions;
+use tapstone_client::proto;
 
-use super::open;
-use crate::cli::Report;
+use super::time;
+use crate::backend::{self, Backend};
+use crate::cli::{Rebuild, Report, Seal};
 use crate::exit::{COMPLETE, Failure, INCOMPLETE, stdout};
+use crate::service::convert;
 use crate::text;
 
 pub(crate) fn info(args: &Report) -> Result<u8, Failure> {
-    let store = open(&args.store, OpenOptions::default())?;
-    let info = store.info()?;
+    let info = Backend::open(&args.place, false)?.info()?;
     if args.json {
         print_json(&info_json(&info))?;
     } else {
@@ -22,47 +24,42 @@ pub(crate) fn info(args: &Report) -> Result<u8, Failure> {
     Ok(COMPLETE)
 }
 
-/// What the store's state is called; more states come with live capture.
-fn state(info: &Info) -> &'static str {
-    if info.damage.is_empty() { "NORMAL" } else { "DEGRADED" }
+fn name(interface: &proto::Interface) -> Option<&str> {
+    Some(interface.name.as_str()).filter(|name| !name.is_empty())
 }
 
-fn info_json(info: &Info) -> Value {
-    let interfaces: Vec<Value> = info
-        .interfaces
-        .iter()
-        .map(|interface| {
-            json!({
-                "name": text::interface(interface),
-                "link_type": interface.link_type.0,
-                "snap_len": interface.snap_len,
-            })
+fn info_json(info: &proto::InfoResponse) -> Value {
+    let interface = |interface: &proto::Interface| {
+        json!({
+            "name": name(interface),
+            "link_type": interface.link_type,
+            "snap_len": interface.snap_length,
         })
-        .collect();
+    };
     json!({
-        "store": info.store.to_string(),
-        "state": state(info),
+        "store": info.store,
+        "state": info.state,
         "packets": info.packets,
         "packet_bytes": info.packet_bytes,
         "stored_bytes": info.stored_bytes,
         "index_bytes": info.index_bytes,
         "flows": info.flows,
         "segments": info.segments,
-        "first": info.first.map(format_instant),
-        "last": info.last.map(format_instant),
-        "interfaces": interfaces,
+        "first": time(info.first.as_ref()),
+        "last": time(info.last.as_ref()),
+        "interfaces": info.interfaces.iter().map(interface).collect::<Vec<_>>(),
         "damage": info.damage,
-        "io": if info.without_ring.is_none() { "io_uring" } else { "blocking" },
+        "io": info.io,
     })
 }
 
-fn print_info(info: &Info) -> Result<(), Failure> {
+fn print_info(info: &proto::InfoResponse) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let ratio = |bytes: u64| 100.0 * bytes as f64 / (info.packet_bytes.max(1)) as f64;
-    let time = |time: Option<_>| time.map_or("-".to_owned(), format_instant);
+    let at = |it: Option<&prost_types::Timestamp>| time(it).unwrap_or_else(|| "-".to_owned());
     let mut row = |name: &str, value: String| writeln!(out, "{name:<12} {value}").map_err(stdout);
-    row("store", info.store.to_string())?;
-    row("state", state(info).to_owned())?;
+    row("store", info.store.clone())?;
+    row("state", info.state.clone())?;
     row("packets", info.packets.to_string())?;
     row("bytes", text::size(info.packet_bytes))?;
     row(
@@ -72,62 +69,65 @@ fn print_info(info: &Info) -> Result<(), Failure> {
     row("index", format!("{} ({:.2} %)", text::size(info.index_bytes), ratio(info.index_bytes)))?;
     row("flows", info.flows.to_string())?;
     row("segments", info.segments.to_string())?;
-    row("first", time(info.first))?;
-    row("last", time(info.last))?;
+    row("first", at(info.first.as_ref()))?;
+    row("last", at(info.last.as_ref()))?;
     for interface in &info.interfaces {
-        let name = text::interface(interface).unwrap_or_else(|| "-".to_owned());
-        row("interface", format!("{name}, link type {}", interface.link_type.0))?;
+        let name = name(interface).unwrap_or("-");
+        row("interface", format!("{name}, link type {}", interface.link_type))?;
     }
     info.damage.iter().try_for_each(|text| row("damage", text.clone()))
 }
 
 pub(crate) fn check(args: &Report) -> Result<u8, Failure> {
-    let store = open(&args.store, OpenOptions::default())?;
+    let backend = Backend::open(&args.place, false)?;
     let started = Instant::now();
-    let report = store.check();
+    let report = backend.check()?;
     if args.json {
-        let damage: Vec<Value> = report
-            .damage
-            .iter()
-            .map(|it| json!({ "file": it.path, "offset": it.offset, "what": it.what }))
-            .collect();
+        let damage =
+            |it: &proto::Damage| json!({ "file": it.file, "offset": it.offset, "what": it.what });
         print_json(&json!({
             "sound": report.damage.is_empty(),
             "segments": report.segments,
             "blocks": report.blocks,
             "packets": report.packets,
             "flows": report.flows,
-            "damage": damage,
+            "damage": report.damage.iter().map(damage).collect::<Vec<_>>(),
         }))?;
     } else {
-        let mut out = io::stdout().lock();
-        for damage in &report.damage {
-            writeln!(out, "{damage}").map_err(stdout)?;
-        }
-        writeln!(
-            out,
-            "{} segments, {} blocks, {} packets, {} flows checked in {}: {}",
-            report.segments,
-            report.blocks,
-            report.packets,
-            report.flows,
-            text::duration(started.elapsed()),
-            match report.damage.len() {
-                0 => "sound".to_owned(),
-                count => format!("{count} damages"),
-            }
-        )
-        .map_err(stdout)?;
+        print_check(&report, started)?;
     }
     Ok(if report.damage.is_empty() { COMPLETE } else { INCOMPLETE })
 }
 
-pub(crate) fn rebuild(args: &Report) -> Result<u8, Failure> {
+fn print_check(report: &proto::CheckResponse, started: Instant) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    for proto::Damage { file, offset, what } in &report.damage {
+        let offset = offset.map_or_else(String::new, |offset| format!(" at offset {offset}"));
+        writeln!(out, "{file}{offset}: {what}").map_err(stdout)?;
+    }
+    writeln!(
+        out,
+        "{} segments, {} blocks, {} packets, {} flows checked in {}: {}",
+        report.segments,
+        report.blocks,
+        report.packets,
+        report.flows,
+        text::duration(started.elapsed()),
+        match report.damage.len() {
+            0 => "sound".to_owned(),
+            count => format!("{count} damages"),
+        }
+    )
+    .map_err(stdout)
+}
+
+/// Only a store that nobody has open can be rebuilt.
+pub(crate) fn rebuild(args: &Rebuild) -> Result<u8, Failure> {
     let started = Instant::now();
     let options = OpenOptions { rebuild: true, ..OpenOptions::default() };
-    let store = open(&args.store, options)?;
+    let store = backend::open(&args.store, options)?;
     store.wait_until_indexed();
-    let info = store.info()?;
+    let info = convert::info(&store.info()?);
     if args.json {
         print_json(&info_json(&info))?;
     } else {
@@ -140,6 +140,11 @@ pub(crate) fn rebuild(args: &Report) -> Result<u8, Failure> {
         info.damage.iter().for_each(text::complain);
     }
     Ok(if info.damage.is_empty() { COMPLETE } else { INCOMPLETE })
+}
+
+pub(crate) fn seal(args: &Seal) -> Result<u8, Failure> {
+    Backend::open(&args.place, false)?.seal()?;
+    Ok(COMPLETE)
 }
 
 fn print_json(value: &Value) -> Result<(), Failure> {

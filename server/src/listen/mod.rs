@@ -21,7 +21,7 @@ mod unix;
 pub(crate) use connection::Connection;
 pub(crate) use counters::Counters;
 pub(crate) use error::{ListenError, TlsError};
-pub(crate) use incoming::{Closer, Incoming};
+pub(crate) use incoming::Incoming;
 pub(crate) use listener::Listener;
 pub(crate) use settings::{ClientCertificates, ListenSettings, TlsSettings};
 pub(crate) use tls::Tls;

@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod commands;
 mod crash;
+mod exactness;
+mod served;
+mod serving;
 mod token;
 
 use std::path::Path;

@@ -1,0 +1,271 @@
+//! `tapstone-load`: a server under load, by many clients at once while an import runs through it.
+//!
+//! The store is made beside it, and so is the measure: what one client alone and the embedded store
+//! do in the same run.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use tapstone::{ImportOptions, OpenOptions, Selection, Store};
+use tapstone_benches::workload::{Needle, Workload};
+use tapstone_client::proto::query_response::Content;
+use tapstone_client::{Address, Client, Credentials, proto};
+
+/// Measures a server under load.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Where captures and stores are made; they are removed afterwards
+    #[arg(long, default_value = "benches/out")]
+    folder: PathBuf,
+    /// The tapstone command
+    #[arg(long, default_value = "target/release/tapstone")]
+    tapstone: PathBuf,
+    /// Bytes of the store
+    #[arg(long, default_value_t = 10_000_000_000)]
+    store_bytes: u64,
+    /// Bytes of the capture that is taken in meanwhile
+    #[arg(long, default_value_t = 4_000_000_000)]
+    import_bytes: u64,
+    /// How long, in seconds
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Clients: one in 16 exports, one in 8 counts, the others look for needles
+    #[arg(long, default_value_t = 64)]
+    clients: usize,
+}
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// A server process; killed when dropped.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// What the clients saw.
+#[derive(Default)]
+struct Seen {
+    over: AtomicBool,
+    errors: AtomicU64,
+    exported: AtomicU64,
+    counts: AtomicU64,
+}
+
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "the table is what the program is for")]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    fs::create_dir_all(&args.folder)?;
+    let (store, capture) = (args.folder.join("load"), args.folder.join("load.pcap"));
+    let (bytes, needles) = make_store(&args, &store)?;
+    Workload { start_secs: 2_000_000_000, ..Workload::short_flows(args.import_bytes, 7) }
+        .write(&mut File::create(&capture)?)?;
+
+    let alone = import(&args.tapstone, &args.folder.join("alone"), &capture)?;
+    fs::remove_dir_all(args.folder.join("alone"))?;
+    let embedded = export_embedded(&store, bytes)?;
+
+    let server = serve(&args.tapstone, &store)?;
+    let address = Address::Unix(store.join("socket"));
+    let nobody = Credentials::default();
+    let connect = || Client::connect(&address, &nobody);
+    let client = connect().await?;
+    let began = Instant::now();
+    let (exported, _) = ask(&client, "", proto::Form::Pcapng).await?;
+    let one_client = exported as f64 / began.elapsed().as_secs_f64();
+    println!("export, one client / embedded   {:.2} x (promised 0.8)", one_client / embedded);
+    let mut first: Vec<f64> = Vec::new();
+    for needle in &needles {
+        first.push(ask(&client, &expression(needle), proto::Form::Pcapng).await?.1);
+    }
+    println!("needle, first packet, idle      {} (p50 promised 10 ms)", quantiles(&mut first));
+
+    let seen = Arc::new(Seen::default());
+    let mut tasks = Vec::new();
+    for number in 0..args.clients {
+        let (client, seen, needles) = (connect().await?, Arc::clone(&seen), needles.clone());
+        tasks.push(tokio::spawn(drive(number, client, seen, needles)));
+    }
+    let importing = {
+        let (tapstone, store, capture) = (args.tapstone.clone(), store.clone(), capture.clone());
+        tokio::task::spawn_blocking(move || import(&tapstone, &store, &capture))
+    };
+    tokio::time::sleep(Duration::from_secs(args.seconds)).await;
+    let resident = resident_mib(server.0.id())?;
+    let imported = if importing.is_finished() { Some(importing.await??) } else { None };
+    seen.over.store(true, Ordering::Relaxed);
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await?);
+    }
+    println!(
+        "needle, {} clients              {} (p50 20 ms, p99 200 ms)",
+        args.clients,
+        quantiles(&mut times)
+    );
+    println!(
+        "needles {}, counts {}, exported {:.1} GB, errors {}",
+        times.len(),
+        seen.counts.load(Ordering::Relaxed),
+        seen.exported.load(Ordering::Relaxed) as f64 / 1e9,
+        seen.errors.load(Ordering::Relaxed),
+    );
+    match imported {
+        Some(imported) => {
+            println!("import / alone                  {:.2} x (promised 0.5)", alone / imported)
+        }
+        None => println!(
+            "import / alone                  below {:.2} x: it is not done",
+            alone / args.seconds as f64
+        ),
+    }
+    println!("server memory                   {resident:.0} MiB");
+    drop(server);
+    fs::remove_file(capture)?;
+    Ok(fs::remove_dir_all(store)?)
+}
+
+/// One client's life.
+async fn drive(number: usize, client: Client, seen: Arc<Seen>, needles: Vec<Needle>) -> Vec<f64> {
+    let mut times = Vec::new();
+    let mut turn = number;
+    while !seen.over.load(Ordering::Relaxed) {
+        turn += 1;
+        let done = if number % 16 == 0 {
+            let answer = ask(&client, "udp", proto::Form::Pcapng).await;
+            answer.map(|(bytes, _)| drop(seen.exported.fetch_add(bytes, Ordering::Relaxed)))
+        } else if number % 8 == 1 {
+            let selection = selection("tcp[13] & 4 != 0 and net 10.0.0.0/24");
+            let answer = client.tapstone().count(proto::CountRequest { selection }).await;
+            answer.map(|_| drop(seen.counts.fetch_add(1, Ordering::Relaxed))).map_err(Into::into)
+        } else {
+            let filter = expression(&needles[turn % needles.len()]);
+            let answer = ask(&client, &filter, proto::Form::Pcapng).await;
+            answer.map(|(_, millis)| times.push(millis))
+        };
+        if done.is_err() {
+            seen.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    times
+}
+
+fn selection(filter: &str) -> Option<proto::Selection> {
+    Some(proto::Selection { filter: filter.to_owned(), ..Default::default() })
+}
+
+/// Asks for packets; gives their bytes as a capture, and milliseconds to the first of them.
+async fn ask(client: &Client, filter: &str, form: proto::Form) -> Result<(u64, f64)> {
+    let began = Instant::now();
+    let request =
+        proto::QueryRequest { selection: selection(filter), form: form.into(), max_bytes: None };
+    let mut messages = client.tapstone().query(request).await?.into_inner();
+    let (mut bytes, mut first) = (0, None);
+    while let Some(message) = messages.message().await? {
+        first.get_or_insert_with(|| began.elapsed().as_secs_f64() * 1000.0);
+        if let Some(Content::Capture(piece)) = message.content {
+            bytes += piece.content.len() as u64;
+        }
+    }
+    Ok((bytes, first.ok_or("an answer without a message")?))
+}
+
+/// Median and 99th of a hundred.
+fn quantiles(times: &mut [f64]) -> String {
+    times.sort_by(f64::total_cmp);
+    let at =
+        |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
+    format!("p50 {:.1} ms, p99 {:.1} ms", at(0.5), at(0.99))
+}
+
+/// Seconds that an import takes.
+fn import(tapstone: &Path, store: &Path, capture: &Path) -> Result<f64> {
+    let began = Instant::now();
+    let status =
+        Command::new(tapstone).arg("import").arg("--store").arg(store).arg(capture).status()?;
+    if status.success() {
+        Ok(began.elapsed().as_secs_f64())
+    } else {
+        Err("the import failed".into())
+    }
+}
+
+/// Bytes a second of a capture that the embedded store makes.
+fn export_embedded(store: &Path, bytes: u64) -> Result<f64> {
+    use tapstone_packet::capture_file::PcapngWriter;
+    let store = Store::open(store, OpenOptions::default())?;
+    let began = Instant::now();
+    let (mut writer, mut out, mut written) = (PcapngWriter::new("load"), Vec::new(), 0);
+    for packet in store.query(&Selection::default())? {
+        let (data, length) = (packet.data(), packet.original_len());
+        writer.packet(packet.interface(), packet.time(), data, length, packet.options(), &mut out);
+        if out.len() > 512 << 10 {
+            written += out.len() as u64;
+            out.clear();
+        }
+    }
+    written += out.len() as u64;
+    if written < bytes {
+        return Err("the export is too short".into());
+    }
+    Ok(written as f64 / began.elapsed().as_secs_f64())
+}
+
+fn serve(tapstone: &Path, store: &Path) -> Result<Server> {
+    let mut command = Command::new(tapstone);
+    command.args(["serve", "--store"]).arg(store).stderr(Stdio::null());
+    let server = Server(command.spawn()?);
+    while !store.join("socket").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(server)
+}
+
+fn resident_mib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: f64 = line.and_then(|it| it.split_whitespace().next()).ok_or("no VmHWM")?.parse()?;
+    Ok(kib / 1024.0)
+}
+
+fn expression(needle: &Needle) -> String {
+    let ends = needle.ends;
+    format!(
+        "host {} and host {} and tcp port {} and tcp port {}",
+        ends.client, ends.server, ends.client_port, ends.server_port
+    )
+}
+
+/// Ten imports, so that there are ten segments at least.
+fn make_store(args: &Args, folder: &Path) -> Result<(u64, Vec<Needle>)> {
+    const PARTS: u64 = 10;
+    fs::remove_dir_all(folder).or_else(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    })?;
+    let capture = args.folder.join("part.pcap");
+    let (mut bytes, mut needles) = (0, Vec::new());
+    for part in 0..PARTS {
+        let mut workload = Workload::short_flows(args.store_bytes / PARTS, 100 + part);
+        workload.start_secs += 10 * part;
+        let made = workload.write(&mut File::create(&capture)?)?;
+        let store = Store::open(folder, OpenOptions { create: true, ..OpenOptions::default() })?;
+        store
+            .import(File::open(&capture)?, ImportOptions { name: "part", ..Default::default() })?;
+        store.close()?;
+        bytes += made.packet_bytes;
+        needles.extend(made.needles.into_iter().take(3));
+    }
+    fs::remove_file(capture)?;
+    Ok((bytes, needles))
+}

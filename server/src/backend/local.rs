@@ -1,0 +1,87 @@
+//! Answers of a store that this process has open.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use tapstone::{ImportOptions, Selection, Store};
+use tapstone_client::proto;
+
+use super::{Each, Seen};
+use crate::exit::Failure;
+use crate::service::{self, convert};
+
+fn selection(selection: proto::Selection) -> Selection {
+    convert::selection(Some(selection)).expect("the command line has read the cursor")
+}
+
+pub(super) fn count(store: &Store, question: proto::Selection) -> Result<proto::Answer, Failure> {
+    let began = Instant::now();
+    let answer = store.count(&selection(question))?;
+    Ok(service::answer(&answer, proto::Ended::All, began.elapsed(), 0))
+}
+
+pub(super) fn packets(
+    store: &Store,
+    question: proto::Selection,
+    each: &mut Each<'_>,
+) -> Result<proto::Answer, Failure> {
+    let (began, limit) = (Instant::now(), question.limit);
+    let mut packets = store.query(&selection(question))?;
+    for packet in &mut packets {
+        each(&Seen {
+            time: packet.time(),
+            interface: packet.interface(),
+            data: packet.data(),
+            original_len: packet.original_len(),
+            options: packet.options(),
+            flow: &packet.flow(),
+        })?;
+    }
+    let is_cut = limit.is_some_and(|limit| packets.answer().packets >= limit);
+    let ended = if is_cut { proto::Ended::PacketLimit } else { proto::Ended::All };
+    Ok(service::answer(packets.answer(), ended, began.elapsed(), 0))
+}
+
+pub(super) fn flows(
+    store: &Store,
+    question: proto::Selection,
+    each: &mut dyn FnMut(&proto::Flow) -> Result<(), Failure>,
+) -> Result<proto::FlowsEnd, Failure> {
+    let limit = question.limit;
+    let flows = store.flows(&selection(question))?;
+    flows.flows.iter().try_for_each(|flow| each(&convert::flow(flow)))?;
+    let count = flows.flows.len() as u64;
+    Ok(proto::FlowsEnd {
+        flows: count,
+        completeness: Some(convert::completeness(&flows.completeness)),
+        cut: limit.is_some_and(|limit| count >= limit),
+    })
+}
+
+pub(super) fn histogram(
+    store: &Store,
+    request: proto::HistogramRequest,
+) -> Result<proto::HistogramResponse, Failure> {
+    let by = convert::group_by(request.by());
+    let width = request.width.and_then(|width| Duration::try_from(width).ok());
+    let question = selection(request.selection.unwrap_or_default());
+    let histogram = store.histogram(&question, width.unwrap_or_default(), by)?;
+    Ok(convert::histogram(&histogram))
+}
+
+pub(super) fn info(store: &Store) -> Result<proto::InfoResponse, Failure> {
+    Ok(convert::info(&store.info()?))
+}
+
+pub(super) fn import(
+    store: &Store,
+    reader: Box<dyn Read>,
+    start: &proto::ImportStart,
+) -> Result<proto::ImportResponse, Failure> {
+    let options = ImportOptions { name: &start.name, again: start.again, progress: None };
+    Ok(convert::imported(&store.import(reader, options)?))
+}
+
+pub(super) fn check(store: &Store) -> proto::CheckResponse {
+    convert::checked(&store.check())
+}

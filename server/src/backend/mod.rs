@@ -1,0 +1,179 @@
+//! Where a command's answers come from: a store that this process opens, or a server. Commands show
+//! what either says in the same words.
+
+mod local;
+mod remote;
+
+use std::fmt::Display;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use tapstone::{LockError, OpenError, OpenOptions, Store, Timestamp};
+use tapstone_client::{Address, proto};
+use tapstone_packet::interface::Interface;
+
+use crate::cli::{Format, Place};
+use crate::exit::Failure;
+use crate::export::Export;
+use crate::text;
+use remote::Remote;
+
+/// Where answers come from.
+pub(crate) enum Backend {
+    Local(Store),
+    Remote(Box<Remote>),
+}
+
+/// A packet of an answer, wherever it comes from.
+pub(crate) struct Seen<'a> {
+    pub(crate) time: Timestamp,
+    pub(crate) interface: &'a Interface,
+    pub(crate) data: &'a [u8],
+    pub(crate) original_len: u32,
+    pub(crate) options: &'a [u8],
+    pub(crate) flow: &'a dyn Display,
+}
+
+/// What is done with each packet.
+type Each<'a> = dyn FnMut(&Seen<'_>) -> Result<(), Failure> + 'a;
+
+/// The socket of the server that has a store open.
+pub(crate) fn socket(store: &Path) -> std::path::PathBuf {
+    store.join("socket")
+}
+
+impl Backend {
+    /// Opens a store, or reaches the server that has it.
+    pub(crate) fn open(place: &Place, create: bool) -> Result<Backend, Failure> {
+        if let Some(server) = &place.server {
+            return Ok(Backend::Remote(Box::new(Remote::connect(server, place)?)));
+        }
+        let folder = place.store.as_deref().expect("clap asks for one of them");
+        let in_use = match open(folder, OpenOptions { create, ..OpenOptions::default() }) {
+            Err(Failure::Open(OpenError::InUse(error @ LockError::Held { .. }))) => error,
+            opened => return opened.map(Backend::Local),
+        };
+        // Nobody listens there when it is no server that has it.
+        match Remote::connect(&Address::Unix(socket(folder)), place) {
+            Ok(remote) => Ok(Backend::Remote(Box::new(remote))),
+            Err(_) => Err(Failure::Open(OpenError::InUse(in_use))),
+        }
+    }
+
+    /// Waits until metadata queries find everything.
+    pub(crate) fn wait_until_indexed(&self) {
+        if let Backend::Local(store) = self {
+            store.wait_until_indexed();
+        }
+    }
+
+    pub(crate) fn count(&self, selection: proto::Selection) -> Result<proto::Answer, Failure> {
+        match self {
+            Backend::Local(store) => local::count(store, selection),
+            Backend::Remote(remote) => remote.count(selection),
+        }
+    }
+
+    /// Packets in order; `each` is told of every one.
+    pub(crate) fn packets(
+        &self,
+        selection: proto::Selection,
+        each: &mut Each<'_>,
+    ) -> Result<proto::Answer, Failure> {
+        match self {
+            Backend::Local(store) => local::packets(store, selection, each),
+            Backend::Remote(remote) => remote.packets(selection, each),
+        }
+    }
+
+    /// Packets as a capture file.
+    pub(crate) fn export<W: Write>(
+        &self,
+        selection: proto::Selection,
+        format: Format,
+        mut out: W,
+        what: &str,
+    ) -> Result<(W, proto::Answer), Failure> {
+        if let (Backend::Remote(remote), Format::Pcapng) = (self, format) {
+            let written = |source| Failure::Write { what: what.to_owned(), source };
+            let mut write = |piece: &[u8]| out.write_all(piece).map_err(written);
+            let answer = remote.capture(selection, &mut write)?;
+            out.flush().map_err(written)?;
+            return Ok((out, answer));
+        }
+        let mut export = Export::new(out, what.to_owned(), format);
+        let answer = self.packets(selection, &mut |packet| export.packet(packet))?;
+        Ok((export.finish()?, answer))
+    }
+
+    /// Flows in order; `each` is told of every one.
+    pub(crate) fn flows(
+        &self,
+        selection: proto::Selection,
+        each: &mut dyn FnMut(&proto::Flow) -> Result<(), Failure>,
+    ) -> Result<proto::FlowsEnd, Failure> {
+        match self {
+            Backend::Local(store) => local::flows(store, selection, each),
+            Backend::Remote(remote) => remote.flows(selection, each),
+        }
+    }
+
+    pub(crate) fn histogram(
+        &self,
+        request: proto::HistogramRequest,
+    ) -> Result<proto::HistogramResponse, Failure> {
+        match self {
+            Backend::Local(store) => local::histogram(store, request),
+            Backend::Remote(remote) => remote.histogram(request),
+        }
+    }
+
+    pub(crate) fn info(&self) -> Result<proto::InfoResponse, Failure> {
+        match self {
+            Backend::Local(store) => local::info(store),
+            Backend::Remote(remote) => remote.info(),
+        }
+    }
+
+    pub(crate) fn import(
+        &self,
+        reader: Box<dyn Read>,
+        start: proto::ImportStart,
+    ) -> Result<proto::ImportResponse, Failure> {
+        match self {
+            Backend::Local(store) => local::import(store, reader, &start),
+            Backend::Remote(remote) => remote.import(reader, start),
+        }
+    }
+
+    pub(crate) fn seal(&self) -> Result<(), Failure> {
+        match self {
+            Backend::Local(store) => Ok(store.seal()?),
+            Backend::Remote(remote) => remote.seal(),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<proto::CheckResponse, Failure> {
+        match self {
+            Backend::Local(store) => Ok(local::check(store)),
+            Backend::Remote(remote) => remote.check(),
+        }
+    }
+
+    /// Ends what was begun: a store is sealed and closed.
+    pub(crate) fn close(self) -> Result<(), Failure> {
+        match self {
+            Backend::Local(store) => Ok(store.close()?),
+            Backend::Remote(_) => Ok(()),
+        }
+    }
+}
+
+/// Opens a store here.
+pub(crate) fn open(folder: &Path, options: OpenOptions) -> Result<Store, Failure> {
+    let store = Store::open(folder, options)?;
+    if let Some(refused) = store.without_ring() {
+        text::complain(&format_args!("{refused}; going on with blocking I/O, which is slower"));
+    }
+    Ok(store)
+}

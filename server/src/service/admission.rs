@@ -1,0 +1,143 @@
+//! Who may read how much at once, so that memory keeps its bound and nobody starves.
+//!
+//! A question that must look at little of the store is answered at once. One that must look at much
+//! (an export, a count by full scan) waits for one of few places, and a client can stand in that
+//! queue only so often: the others' turns come whatever it asks for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+
+/// Up to so many bytes of segments are little: a needle reads less than a tenth of it.
+const LITTLE: u64 = 4 << 20;
+
+/// How much may be done at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Questions about little.
+    pub(crate) needles: usize,
+    /// Questions about much; each may take some 200 MiB of memory.
+    pub(crate) scans: usize,
+    /// Of these, for one client.
+    pub(crate) scans_per_client: usize,
+    /// Questions that are being planned.
+    pub(crate) plans: usize,
+    /// Captures that are taken in.
+    pub(crate) imports: usize,
+    /// Most flows of one answer.
+    pub(crate) flows: u64,
+    /// A client that takes nothing for so long loses its place, in seconds.
+    pub(crate) slow_reader_secs: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            needles: 64,
+            scans: 4,
+            scans_per_client: 2,
+            plans: 8,
+            imports: 8,
+            flows: 1_000_000,
+            slow_reader_secs: 60,
+        }
+    }
+}
+
+/// Whom a request comes from: an identity.
+type Client = Arc<str>;
+
+/// Hands out places.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) limits: Limits,
+    needles: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
+    plans: Semaphore,
+    imports: Semaphore,
+    /// Places in the queue for scans, by client; forgotten when the client has none.
+    clients: Mutex<HashMap<Client, Weak<Semaphore>>>,
+}
+
+/// A place; dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Slot {
+    _place: OwnedSemaphorePermit,
+    _of_client: Option<OwnedSemaphorePermit>,
+}
+
+impl Admission {
+    pub(super) fn new(limits: Limits) -> Admission {
+        Admission {
+            limits,
+            needles: Arc::new(Semaphore::new(limits.needles)),
+            scans: Arc::new(Semaphore::new(limits.scans)),
+            plans: Semaphore::new(limits.plans),
+            imports: Semaphore::new(limits.imports),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// Waits for a place for a question about so many bytes.
+    pub(super) async fn enter(&self, client: &Client, bytes: u64) -> Slot {
+        if bytes <= LITTLE {
+            let place = Arc::clone(&self.needles).acquire_owned().await;
+            return Slot { _place: place.expect("it is never closed"), _of_client: None };
+        }
+        let of_client = self.of_client(client).acquire_owned().await;
+        let place = Arc::clone(&self.scans).acquire_owned().await;
+        Slot {
+            _place: place.expect("it is never closed"),
+            _of_client: Some(of_client.expect("it is never closed")),
+        }
+    }
+
+    /// Waits until a question may be planned.
+    pub(super) async fn planning(&self) -> SemaphorePermit<'_> {
+        self.plans.acquire().await.expect("it is never closed")
+    }
+
+    /// Waits until a capture may be taken in.
+    pub(super) async fn importing(&self) -> SemaphorePermit<'_> {
+        self.imports.acquire().await.expect("it is never closed")
+    }
+
+    fn of_client(&self, client: &Client) -> Arc<Semaphore> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = clients.get(client).and_then(Weak::upgrade) {
+            return places;
+        }
+        clients.retain(|_, places| places.strong_count() > 0);
+        let places = Arc::new(Semaphore::new(self.limits.scans_per_client));
+        clients.insert(Arc::clone(client), Arc::downgrade(&places));
+        places
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn whoever_asks_for_much_leaves_room_for_the_others() {
+        let limits = Limits { scans: 3, scans_per_client: 2, ..Limits::default() };
+        let admission = Admission::new(limits);
+        let (greedy, modest): (Client, Client) = ("a".into(), "b".into());
+        let much = LITTLE + 1;
+        let first = admission.enter(&greedy, much).now_or_never().unwrap();
+        let _second = admission.enter(&greedy, much).now_or_never().unwrap();
+        assert!(admission.enter(&greedy, much).now_or_never().is_none());
+        assert!(admission.enter(&greedy, LITTLE).now_or_never().is_some());
+        let third = admission.enter(&modest, much).now_or_never().unwrap();
+        drop(first);
+        assert!(admission.enter(&greedy, much).now_or_never().is_some());
+        drop(third);
+        assert_eq!(admission.clients.lock().unwrap().len(), 2);
+        assert!(admission.enter(&"c".into(), much).now_or_never().is_some());
+        assert!(!admission.clients.lock().unwrap().contains_key(&modest));
+    }
+}

@@ -1,0 +1,208 @@
+//! Between the store's terms and those of the interface. What the command line shows comes through
+//! here too, so a server's answer and the store's own look the same.
+
+use tapstone::{
+    CheckReport, Completeness, Cursor, Flow, Group, GroupBy, Histogram, ImportReport, Info,
+    Missing, ParseCursorError, Refused, Selection, Timestamp,
+};
+use tapstone_client::{instant, proto};
+use tapstone_packet::flow::{Endpoint, KeyPart};
+use tapstone_packet::interface::{ByteOrder, Interface};
+use tapstone_packet::names::{self, NameKind};
+use tapstone_packet::summary::protocol_name;
+
+use crate::text;
+
+/// An instant, to the nanosecond.
+pub(crate) fn time(time: Timestamp) -> prost_types::Timestamp {
+    let (seconds, nanos) = time.secs_nanos();
+    let bound = if seconds < 0 { i64::MIN } else { i64::MAX };
+    instant(i64::try_from(seconds).unwrap_or(bound), nanos)
+}
+
+/// An instant of the interface; nanoseconds beyond a second are carried, negative ones are none.
+pub(crate) fn timestamp(time: &prost_types::Timestamp) -> Timestamp {
+    Timestamp::from_secs_nanos(time.seconds, u32::try_from(time.nanos).unwrap_or(0))
+}
+
+/// What is asked for, in the store's terms.
+pub(crate) fn selection(
+    selection: Option<proto::Selection>,
+) -> Result<Selection, ParseCursorError> {
+    let it = selection.unwrap_or_default();
+    let after = if it.after.is_empty() { None } else { Some(Cursor::from_bytes(&it.after)?) };
+    Ok(Selection {
+        since: it.since.as_ref().map(timestamp),
+        until: it.until.as_ref().map(timestamp),
+        filter: it.filter,
+        metadata: it.metadata,
+        limit: it.limit,
+        within: Vec::new(),
+        after,
+    })
+}
+
+pub(crate) fn cursor(cursor: Option<Cursor>) -> Vec<u8> {
+    cursor.map_or_else(Vec::new, Cursor::to_bytes)
+}
+
+pub(crate) fn completeness(completeness: &Completeness) -> proto::Completeness {
+    let missing = |it: &Missing| {
+        let known = (it.first, it.last) != (Timestamp::MIN, Timestamp::MAX);
+        proto::Missing {
+            segment: it.segment.to_string(),
+            first: known.then(|| time(it.first)),
+            last: known.then(|| time(it.last)),
+            packets: it.packets,
+            reason: it.reason.clone(),
+            text: it.to_string(),
+        }
+    };
+    let refused = |it: &Refused| proto::Refused {
+        link_type: u32::from(it.link_type.0),
+        reason: it.reason.clone(),
+    };
+    proto::Completeness {
+        missing: completeness.missing.iter().map(missing).collect(),
+        refused: completeness.refused.iter().map(refused).collect(),
+    }
+}
+
+pub(crate) fn interface(interface: &Interface) -> proto::Interface {
+    proto::Interface {
+        name: text::interface(interface).unwrap_or_default(),
+        link_type: u32::from(interface.link_type.0),
+        snap_length: interface.snap_len,
+        time_resolution: u32::from(interface.scale.resolution),
+        time_offset: interface.scale.offset_secs,
+        big_endian: interface.byte_order == ByteOrder::Big,
+        options: interface.options.clone(),
+    }
+}
+
+pub(crate) fn flow(flow: &Flow) -> proto::Flow {
+    let row = &flow.row;
+    let key = row.flow_key();
+    let (from, to, protocol) = match key.innermost() {
+        Some(layer) => {
+            let [first, second] = layer.ends;
+            let (from, to) = if row.first_end_started { (first, second) } else { (second, first) };
+            let protocol = layer.protocol.map_or("arp".to_owned(), protocol_name);
+            (Some(from), Some(to), protocol)
+        }
+        None => {
+            let protocol = key.parts().find_map(|part| match part {
+                KeyPart::EtherType(it) => Some(format!("0x{it:04x}")),
+                KeyPart::LinkType(it) => Some(format!("link {it}")),
+                _ => None,
+            });
+            (None, None, protocol.unwrap_or_default())
+        }
+    };
+    let name = |name: &names::Name| proto::Name {
+        kind: word(name.kind).to_owned(),
+        name: names::display(&name.name),
+    };
+    proto::Flow {
+        flow: flow.id.to_string(),
+        first: Some(time(row.first)),
+        last: Some(time(row.last)),
+        from: from.map(endpoint),
+        to: to.map(endpoint),
+        protocol,
+        packets: row.packets,
+        bytes: row.bytes,
+        community_id: key.community_id().unwrap_or_default(),
+        names: row.names.iter().map(name).collect(),
+    }
+}
+
+fn word(kind: NameKind) -> &'static str {
+    NameKind::ALL.into_iter().find(|(it, _)| *it == kind).map_or("", |(_, word)| word)
+}
+
+fn endpoint(end: Endpoint) -> proto::Endpoint {
+    proto::Endpoint { address: end.address.to_string(), port: end.port.map(u32::from) }
+}
+
+pub(crate) fn info(info: &Info) -> proto::InfoResponse {
+    proto::InfoResponse {
+        store: info.store.to_string(),
+        // More states come with the state machine.
+        state: if info.damage.is_empty() { "NORMAL" } else { "DEGRADED" }.to_owned(),
+        packets: info.packets,
+        packet_bytes: info.packet_bytes,
+        stored_bytes: info.stored_bytes,
+        index_bytes: info.index_bytes,
+        flows: info.flows,
+        segments: info.segments,
+        first: info.first.map(time),
+        last: info.last.map(time),
+        interfaces: info.interfaces.iter().map(interface).collect(),
+        damage: info.damage.clone(),
+        io: if info.without_ring.is_none() { "io_uring" } else { "blocking" }.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+pub(crate) fn group_by(by: proto::GroupBy) -> GroupBy {
+    match by {
+        proto::GroupBy::Unspecified => GroupBy::Nothing,
+        proto::GroupBy::Interface => GroupBy::Interface,
+        proto::GroupBy::Protocol => GroupBy::Protocol,
+    }
+}
+
+pub(crate) fn histogram(histogram: &Histogram) -> proto::HistogramResponse {
+    let bar = |bar: &tapstone::Bar| proto::Bar {
+        start: Some(time(bar.start)),
+        group: match &bar.group {
+            Group::All => String::new(),
+            Group::Interface(it) => text::interface(it).unwrap_or_else(|| "-".to_owned()),
+            Group::Protocol(protocol) => protocol.clone(),
+        },
+        packets: bar.packets,
+        bytes: bar.bytes,
+    };
+    proto::HistogramResponse {
+        bars: histogram.bars.iter().map(bar).collect(),
+        completeness: Some(completeness(&histogram.completeness)),
+    }
+}
+
+pub(crate) fn imported(report: &ImportReport) -> proto::ImportResponse {
+    proto::ImportResponse {
+        packets: report.packets,
+        packet_bytes: report.packet_bytes,
+        stream_bytes: report.stream_bytes,
+        known: report.known.as_ref().map(|known| proto::KnownBefore {
+            source: known.source.clone(),
+            stored: Some(time(Timestamp::from_nanos(
+                i64::try_from(known.stored_nanos).unwrap_or(0),
+            ))),
+            packets: known.packets,
+        }),
+        refused: report.is_refused(),
+        skipped_blocks: report.skipped_blocks,
+        cut_packets: report.cut_packets,
+        damage: report.damage.as_ref().map(|damage| proto::CaptureDamage {
+            offset: damage.offset,
+            what: damage.damage.to_string(),
+        }),
+    }
+}
+
+pub(crate) fn checked(report: &CheckReport) -> proto::CheckResponse {
+    let damage = |it: &tapstone::Damage| proto::Damage {
+        file: it.path.display().to_string(),
+        offset: it.offset,
+        what: it.what.clone(),
+    };
+    proto::CheckResponse {
+        segments: report.segments,
+        blocks: report.blocks,
+        packets: report.packets,
+        flows: report.flows,
+        damage: report.damage.iter().map(damage).collect(),
+    }
+}

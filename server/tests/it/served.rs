@@ -1,0 +1,85 @@
+//! A server process for tests.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hyper_util::rt::TokioIo;
+use tapstone_client::{Address, Client, Credentials};
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+
+/// A server that has a store open; killed when dropped.
+pub(crate) struct Served {
+    pub(crate) child: Child,
+    /// What it listens on besides the Unix socket.
+    pub(crate) address: Address,
+    socket: Address,
+}
+
+impl Served {
+    /// Serves a store, and waits until it answers.
+    pub(crate) fn start(store: &Path) -> Served {
+        Served::start_with(store, &[])
+    }
+
+    /// The same with more words.
+    pub(crate) fn start_with(store: &Path, words: &[&str]) -> Served {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("tapstone"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--store"])
+            .arg(store)
+            .args(words)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().expect("it says where it listens").unwrap();
+            if let Some(address) = line.strip_prefix("serving on ") {
+                break address.parse().unwrap();
+            }
+        };
+        // It must never wait for somebody to read what it says.
+        std::thread::spawn(move || lines.for_each(drop));
+        let socket = Address::Unix(store.join("socket"));
+        Served { child, address, socket }
+    }
+
+    /// A client through the Unix socket.
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.socket, &Credentials::default()).await.unwrap()
+    }
+
+    /// A bare connection through the Unix socket.
+    pub(crate) async fn channel(&self) -> Channel {
+        let Address::Unix(path) = self.socket.clone() else { panic!("it is a path") };
+        let connect = tower::service_fn(move |_| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        });
+        let endpoint = Endpoint::from_static("http://tapstone");
+        endpoint.connect_with_connector(connect).await.unwrap()
+    }
+
+    /// Ends it as an operator would; gives its exit code.
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(30) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the server does not end");
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
