@@ -52,8 +52,8 @@ pub use keys::KeyError;
 pub use limits::Sizes;
 pub use query::{
     Answer, Bar, Completeness, Counting, Cursor, FlowId, Group, GroupBy, Histogram, InstantError,
-    Missing, Packet, PacketStream, Packets, ParseCursorError, QueryError, Refused, Selection,
-    Tallying, format_instant, parse_instant,
+    Missing, NEEDLE_MAX, Packet, PacketStream, Packets, ParseCursorError, QueryError, Refused,
+    Selection, Tallying, format_instant, parse_instant,
 };
 pub use recovery::RecoverError;
 pub use segment::block::BlockError;

@@ -21,7 +21,10 @@ use crate::threads::block_on;
 /// How long one task may keep the others, and the completions of the disk, waiting.
 const TURN: Duration = Duration::from_millis(2);
 
-/// Longer than it takes to begin it.
+/// How long the disk's completions may wait while tasks take turns.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(4);
+
+/// Longer than it takes to begin it: one that is over when it is first looked at is none.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(2);
 
 /// What a task is for: decides its share of the core when several want it.
@@ -29,7 +32,9 @@ const SHORTEST_SLEEP: Duration = Duration::from_micros(2);
 pub enum TaskClass {
     /// Taking packets in and making them durable.
     Capture,
-    /// Answering queries.
+    /// Answering questions for which little is read.
+    Needle,
+    /// Answering questions for which much is read.
     Query,
 }
 
@@ -278,21 +283,35 @@ impl<T> fmt::Debug for Spawned<T> {
 
 thread_local! {
     static TURN_BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// When the rings were last looked at for a task that yielded.
+    static RINGS_SEEN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Lets other tasks of the shard run, and the disk's completions in, when that was last done some
-/// time ago.
+/// Lets other tasks of the shard run, by their classes' shares, when this one has had its turn; and
+/// the disk's completions in, when that was last done some time ago.
 pub async fn yield_if_needed() {
-    let began = TURN_BEGAN.get();
-    if began.is_none_or(|began| began.elapsed() > TURN) {
-        if is_on_ring() {
-            // A sleep is a trip through the reactor; a plain yield is not, and neither is a sleep
-            // so short that it is over when it is first looked at.
-            glommio::timer::sleep(SHORTEST_SLEEP).await;
-        } else {
-            futures_lite::future::yield_now().await;
-        }
-        TURN_BEGAN.set(Some(Instant::now()));
+    let now = Instant::now();
+    if TURN_BEGAN.get().is_some_and(|began| now - began < TURN) {
+        return;
+    }
+    if is_on_ring() {
+        yield_on_ring(now).await;
+    } else {
+        futures_lite::future::yield_now().await;
+    }
+    TURN_BEGAN.set(Some(Instant::now()));
+}
+
+/// glommio looks at the rings when no task is ready. So all of them go to sleep together when it is
+/// time for that, those that are only just getting their turn too.
+async fn yield_on_ring(now: Instant) {
+    let is_due = |now| RINGS_SEEN.get().is_none_or(|seen| now - seen > BETWEEN_LOOKS);
+    if !is_due(now) {
+        glommio::executor().yield_task_queue_now().await;
+    }
+    if is_due(Instant::now()) {
+        glommio::timer::sleep(SHORTEST_SLEEP).await;
+        RINGS_SEEN.set(Some(Instant::now()));
     }
 }
 

@@ -40,6 +40,9 @@ struct Args {
     clients: usize,
 }
 
+/// Between an answer and the next question for a needle.
+const THINKING: Duration = Duration::from_millis(500);
+
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A server process; killed when dropped.
@@ -141,14 +144,20 @@ async fn drive(number: usize, client: Client, seen: Arc<Seen>, needles: Vec<Need
     let mut turn = number;
     while !seen.over.load(Ordering::Relaxed) {
         turn += 1;
-        let done = if number % 16 == 0 {
+        let done = if number.is_multiple_of(16) {
             let answer = ask(&client, "udp", proto::Form::Pcapng).await;
-            answer.map(|(bytes, _)| drop(seen.exported.fetch_add(bytes, Ordering::Relaxed)))
+            answer.map(|(bytes, _)| {
+                seen.exported.fetch_add(bytes, Ordering::Relaxed);
+            })
         } else if number % 8 == 1 {
             let selection = selection("tcp[13] & 4 != 0 and net 10.0.0.0/24");
             let answer = client.tapstone().count(proto::CountRequest { selection }).await;
-            answer.map(|_| drop(seen.counts.fetch_add(1, Ordering::Relaxed))).map_err(Into::into)
+            answer.map_err(Into::into).map(|_| {
+                seen.counts.fetch_add(1, Ordering::Relaxed);
+            })
         } else {
+            // Whoever got an answer looks at it first.
+            tokio::time::sleep(THINKING).await;
             let filter = expression(&needles[turn % needles.len()]);
             let answer = ask(&client, &filter, proto::Form::Pcapng).await;
             answer.map(|(_, millis)| times.push(millis))
@@ -225,7 +234,7 @@ fn serve(tapstone: &Path, store: &Path) -> Result<Server> {
     let mut command = Command::new(tapstone);
     command.args(["serve", "--store"]).arg(store).stderr(Stdio::null());
     let server = Server(command.spawn()?);
-    while !store.join("socket").exists() {
+    while !store.join("socket").try_exists()? {
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(server)

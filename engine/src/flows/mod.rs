@@ -1,5 +1,6 @@
 //! The flows of an open segment, and what becomes of them when it is sealed.
 
+mod digest;
 pub(crate) mod fragments;
 pub(crate) mod names;
 pub(crate) mod rows;

@@ -11,6 +11,8 @@ use tapstone_packet::names::Name;
 use tapstone_packet::predicate::{FlowView, Predicate};
 use tapstone_packet::time::{ATTOS_PER_NANO, Timestamp};
 
+use super::digest::{Digests, GROUP};
+
 /// Keys up to this length (IPv4 with a VLAN tag or two) are compared without leaving the table.
 const INLINE_KEY_LEN: usize = 22;
 
@@ -21,6 +23,7 @@ pub(crate) struct FlowTable {
     hasher: RandomState,
     slots: HashTable<Slot>,
     flows: Vec<Flow>,
+    digests: Digests,
     keys: Vec<u8>,
     paths: Paths,
     more_paths: HashMap<u32, Vec<u32>>,
@@ -166,6 +169,7 @@ impl FlowTable {
         while self.flows.len() < flow as usize {
             self.vacant.insert(self.flows.len() as u32);
             let key_at = self.keys.len() as u32;
+            self.digests.add(self.flows.len() as u32, FlowKey::opaque());
             let key = FlowKey::opaque().as_bytes();
             self.keys.extend_from_slice(key);
             let vacant = Flow::new((key_at, key.len()), 0, true);
@@ -179,6 +183,7 @@ impl FlowTable {
         let is_new = was_vacant || flow as usize == self.flows.len();
         if is_new {
             let row = Flow::new((self.keys.len() as u32, key.len()), path, first_end_started);
+            self.digests.add(flow, FlowKey::from_bytes(key));
             self.keys.extend_from_slice(key);
             if was_vacant {
                 self.flows[flow as usize] = row;
@@ -191,6 +196,7 @@ impl FlowTable {
             let own = row.key(&self.keys);
             // Once: every further packet of another key finds it opaque already.
             if own != key && own != opaque {
+                self.digests.add(flow, FlowKey::opaque());
                 (row.key_at, row.key_len) = (self.keys.len() as u32, opaque.len() as u16);
                 self.keys.extend_from_slice(opaque);
             }
@@ -209,6 +215,7 @@ impl FlowTable {
         first_end_started: bool,
     ) -> Found {
         let (flow, local) = (self.flows.len() as u32, self.of_unit.len() as u32);
+        self.digests.add(flow, FlowKey::from_bytes(key));
         self.flows.push(Flow::new((self.keys.len() as u32, key.len()), path, first_end_started));
         self.keys.extend_from_slice(key);
         self.of_unit.push(flow);
@@ -357,11 +364,17 @@ impl FlowTable {
     pub(crate) fn matching(&self, predicate: &Predicate) -> FlowSet {
         let paths: Vec<&Path> = self.path_list().collect();
         let (mut numbers, mut set) = (Vec::new(), FlowSet::empty(self.len() as u32));
-        for flow in 0..self.len() as u32 {
-            self.paths(flow, &mut numbers);
-            let taken: Vec<&Path> = numbers.iter().map(|number| paths[*number as usize]).collect();
-            if predicate.matches(&self.view(flow, &taken)) {
-                set.insert(flow);
+        let mut taken = Vec::new();
+        let count = self.len() as u32;
+        let groups = (0..count).step_by(GROUP as usize).zip(0..);
+        for (first, _) in groups.filter(|(_, group)| self.digests.may_match(*group, predicate)) {
+            for flow in first..count.min(first + GROUP) {
+                self.paths(flow, &mut numbers);
+                taken.clear();
+                taken.extend(numbers.iter().map(|number| paths[*number as usize]));
+                if predicate.matches(&self.view(flow, &taken)) {
+                    set.insert(flow);
+                }
             }
         }
         set

@@ -18,6 +18,7 @@ pub use found::{FlowId, Packet};
 pub use histogram::{Bar, Group, GroupBy, Histogram};
 pub use instant::{InstantError, format_instant, parse_instant};
 pub use plan::QueryError;
+pub use reading::NEEDLE_MAX;
 
 use tapstone_packet::time::Timestamp;
 

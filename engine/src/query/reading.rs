@@ -22,11 +22,16 @@ use crate::store::Store;
 /// Units that are read ahead, for each shard.
 const JOBS_PER_SHARD: usize = 2;
 
+/// A question for which at most so many bytes of segments are read is a needle, and comes before
+/// the others.
+pub const NEEDLE_MAX: u64 = 4 << 20;
+
 /// An answer that is being read.
 #[derive(Debug)]
 pub(super) struct Reading {
     store: Store,
     pub(super) want: Want,
+    class: TaskClass,
     pub(super) waiting: VecDeque<Job>,
     reading: VecDeque<(Position, Task<Outcome>)>,
     merge: Merge,
@@ -46,10 +51,12 @@ impl Reading {
     ) -> Result<Reading, QueryError> {
         let question = Question::new(store, selection)?;
         let plan = Plan::new(store, &question)?;
+        let bytes = plan.jobs.iter().map(Job::bytes).sum::<u64>();
         let completeness = Completeness { missing: plan.missing, refused: plan.refused };
         Ok(Reading {
             store: store.clone(),
             want,
+            class: if bytes <= NEEDLE_MAX { TaskClass::Needle } else { TaskClass::Query },
             waiting: plan.jobs.into(),
             reading: VecDeque::new(),
             merge: Merge::default(),
@@ -122,7 +129,7 @@ impl Reading {
             self.next_shard += 1;
             let unwanted = Arc::clone(&self.unwanted);
             let task =
-                shards.spawn(shard, TaskClass::Query, move || run::run(job, want, arena, unwanted));
+                shards.spawn(shard, self.class, move || run::run(job, want, arena, unwanted));
             self.reading.push_back((from, task));
         }
     }

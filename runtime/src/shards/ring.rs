@@ -25,6 +25,7 @@ const NEVER: Duration = Duration::from_secs(1 << 30);
 #[derive(Clone, Copy)]
 struct Queues {
     capture: TaskQueueHandle,
+    needle: TaskQueueHandle,
     query: TaskQueueHandle,
 }
 
@@ -50,7 +51,11 @@ pub(super) fn start(
                 let shares = glommio::Shares::Static(shares);
                 executor.create_task_queue(shares, Latency::NotImportant, name)
             };
-            let queues = Queues { capture: make(1000, "capture"), query: make(100, "query") };
+            let queues = Queues {
+                capture: make(1000, "capture"),
+                needle: make(1000, "needle"),
+                query: make(100, "query"),
+            };
             super::run(queue, |class, task| spawn(queues, class, task)).await;
         })
         .map_err(|error| start_error(core, error))?;
@@ -71,6 +76,7 @@ fn probe() -> io::Result<()> {
 fn spawn(queues: Queues, class: TaskClass, task: LocalFuture) {
     let handle = match class {
         TaskClass::Capture => queues.capture,
+        TaskClass::Needle => queues.needle,
         TaskClass::Query => queues.query,
     };
     glommio::spawn_local_into(task, handle).expect("the queue was made at the start").detach();

@@ -8,10 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde::Deserialize;
+use tapstone::NEEDLE_MAX;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-
-/// Up to so many bytes of segments are little: a needle reads less than a tenth of it.
-const LITTLE: u64 = 4 << 20;
 
 /// How much may be done at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -83,7 +81,7 @@ impl Admission {
 
     /// Waits for a place for a question about so many bytes.
     pub(super) async fn enter(&self, client: &Client, bytes: u64) -> Slot {
-        if bytes <= LITTLE {
+        if bytes <= NEEDLE_MAX {
             let place = Arc::clone(&self.needles).acquire_owned().await;
             return Slot { _place: place.expect("it is never closed"), _of_client: None };
         }
@@ -127,11 +125,11 @@ mod tests {
         let limits = Limits { scans: 3, scans_per_client: 2, ..Limits::default() };
         let admission = Admission::new(limits);
         let (greedy, modest): (Client, Client) = ("a".into(), "b".into());
-        let much = LITTLE + 1;
+        let much = NEEDLE_MAX + 1;
         let first = admission.enter(&greedy, much).now_or_never().unwrap();
         let _second = admission.enter(&greedy, much).now_or_never().unwrap();
         assert!(admission.enter(&greedy, much).now_or_never().is_none());
-        assert!(admission.enter(&greedy, LITTLE).now_or_never().is_some());
+        assert!(admission.enter(&greedy, NEEDLE_MAX).now_or_never().is_some());
         let third = admission.enter(&modest, much).now_or_never().unwrap();
         drop(first);
         assert!(admission.enter(&greedy, much).now_or_never().is_some());
