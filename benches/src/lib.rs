@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod large_store;
 pub mod packets;
 pub mod random;
 pub mod workload;

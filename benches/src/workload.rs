@@ -46,6 +46,18 @@ pub struct Needle {
     pub packets: u64,
 }
 
+impl Needle {
+    /// The filter that finds it.
+    #[must_use]
+    pub fn filter(&self) -> String {
+        let ends = self.ends;
+        format!(
+            "host {} and host {} and tcp port {} and tcp port {}",
+            ends.client, ends.server, ends.client_port, ends.server_port
+        )
+    }
+}
+
 /// What was made.
 #[derive(Clone, Debug, Default)]
 pub struct Made {

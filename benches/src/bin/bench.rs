@@ -11,8 +11,9 @@ use std::time::Instant;
 
 use clap::Parser;
 use serde_json::{Value, json};
-use tapstone::{ImportOptions, OpenOptions, Selection, Store};
-use tapstone_benches::workload::{Made, Needle, Workload};
+use tapstone::{OpenOptions, Selection, Store};
+use tapstone_benches::large_store;
+use tapstone_benches::workload::Workload;
 
 /// Measures what the store promises.
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ struct Args {
     json: PathBuf,
 }
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A figure and the bound it must keep.
 struct Figure {
@@ -185,13 +186,13 @@ fn disk_read(folder: &Path) -> Result<f64> {
 
 fn search(args: &Args, disk_read: f64, report: &mut Report) -> Result<()> {
     let folder = args.folder.join("large");
-    let (bytes, needles) = make_large_store(args, &folder)?;
+    let (bytes, needles) = large_store::make(&folder, args.store_bytes, 30, 1)?;
     let options = OpenOptions::default();
     let store = Store::open(&folder, options)?;
     let segments = store.info()?.segments;
     let mut times = Vec::new();
     for needle in &needles {
-        let selection = Selection { filter: expression(needle), ..Selection::default() };
+        let selection = Selection { filter: needle.filter(), ..Selection::default() };
         let started = Instant::now();
         let found = store.query(&selection)?.count() as u64;
         times.push(started.elapsed().as_secs_f64() * 1000.0);
@@ -215,7 +216,7 @@ fn search(args: &Args, disk_read: f64, report: &mut Report) -> Result<()> {
     for needle in needles.iter().take(5) {
         // Only root may; elsewhere the figure is that of a warm cache.
         fs::write("/proc/sys/vm/drop_caches", "3").ok();
-        let filter = expression(needle);
+        let filter = needle.filter();
         let words = ["query", "--store", text(&folder)?, "--count", &filter];
         let started = Instant::now();
         timed(&args.tapstone, &words)?;
@@ -231,36 +232,6 @@ fn search(args: &Args, disk_read: f64, report: &mut Report) -> Result<()> {
     report.at_most("export: memory", taken.resident_kib / 1024.0, 512.0, "MiB");
     fs::remove_file(out)?;
     Ok(fs::remove_dir_all(folder)?)
-}
-
-fn expression(needle: &Needle) -> String {
-    let ends = needle.ends;
-    format!(
-        "host {} and host {} and tcp port {} and tcp port {}",
-        ends.client, ends.server, ends.client_port, ends.server_port
-    )
-}
-
-/// Thirty imports, so that there are thirty segments.
-fn make_large_store(args: &Args, folder: &Path) -> Result<(u64, Vec<Needle>)> {
-    const PARTS: u64 = 30;
-    fs::remove_dir_all(folder).or_else(missing_is_fine)?;
-    let capture = args.folder.join("part.pcap");
-    let (mut bytes, mut needles) = (0, Vec::new());
-    for part in 0..PARTS {
-        let mut workload = Workload::short_flows(args.store_bytes / PARTS, 100 + part);
-        // One after the other, as a sensor would have taken them in.
-        workload.start_secs += part;
-        let made: Made = workload.write(&mut File::create(&capture)?)?;
-        let store = Store::open(folder, OpenOptions { create: true, ..OpenOptions::default() })?;
-        store
-            .import(File::open(&capture)?, ImportOptions { name: "part", ..Default::default() })?;
-        store.close()?;
-        bytes += made.packet_bytes;
-        needles.extend(made.needles.into_iter().next());
-    }
-    fs::remove_file(capture)?;
-    Ok((bytes, needles))
 }
 
 #[expect(clippy::print_stdout, reason = "the table is what the program is for")]

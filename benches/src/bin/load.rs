@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use tapstone::{ImportOptions, OpenOptions, Selection, Store};
+use tapstone::{OpenOptions, Selection, Store};
+use tapstone_benches::large_store;
 use tapstone_benches::workload::{Needle, Workload};
 use tapstone_client::proto::query_response::Content;
 use tapstone_client::{Address, Client, Credentials, proto};
@@ -70,7 +71,7 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     fs::create_dir_all(&args.folder)?;
     let (store, capture) = (args.folder.join("load"), args.folder.join("load.pcap"));
-    let (bytes, needles) = make_store(&args, &store)?;
+    let (bytes, needles) = large_store::make(&store, args.store_bytes, 10, 3)?;
     Workload { start_secs: 2_000_000_000, ..Workload::short_flows(args.import_bytes, 7) }
         .write(&mut File::create(&capture)?)?;
 
@@ -89,7 +90,7 @@ async fn main() -> Result<()> {
     println!("export, one client / embedded   {:.2} x (promised 0.8)", one_client / embedded);
     let mut first: Vec<f64> = Vec::new();
     for needle in &needles {
-        first.push(ask(&client, &expression(needle), proto::Form::Pcapng).await?.1);
+        first.push(ask(&client, &needle.filter(), proto::Form::Pcapng).await?.1);
     }
     println!("needle, first packet, idle      {} (p50 promised 10 ms)", quantiles(&mut first));
 
@@ -158,7 +159,7 @@ async fn drive(number: usize, client: Client, seen: Arc<Seen>, needles: Vec<Need
         } else {
             // Whoever got an answer looks at it first.
             tokio::time::sleep(THINKING).await;
-            let filter = expression(&needles[turn % needles.len()]);
+            let filter = needles[turn % needles.len()].filter();
             let answer = ask(&client, &filter, proto::Form::Pcapng).await;
             answer.map(|(_, millis)| times.push(millis))
         };
@@ -245,36 +246,4 @@ fn resident_mib(pid: u32) -> Result<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib: f64 = line.and_then(|it| it.split_whitespace().next()).ok_or("no VmHWM")?.parse()?;
     Ok(kib / 1024.0)
-}
-
-fn expression(needle: &Needle) -> String {
-    let ends = needle.ends;
-    format!(
-        "host {} and host {} and tcp port {} and tcp port {}",
-        ends.client, ends.server, ends.client_port, ends.server_port
-    )
-}
-
-/// Ten imports, so that there are ten segments at least.
-fn make_store(args: &Args, folder: &Path) -> Result<(u64, Vec<Needle>)> {
-    const PARTS: u64 = 10;
-    fs::remove_dir_all(folder).or_else(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    })?;
-    let capture = args.folder.join("part.pcap");
-    let (mut bytes, mut needles) = (0, Vec::new());
-    for part in 0..PARTS {
-        let mut workload = Workload::short_flows(args.store_bytes / PARTS, 100 + part);
-        workload.start_secs += 10 * part;
-        let made = workload.write(&mut File::create(&capture)?)?;
-        let store = Store::open(folder, OpenOptions { create: true, ..OpenOptions::default() })?;
-        store
-            .import(File::open(&capture)?, ImportOptions { name: "part", ..Default::default() })?;
-        store.close()?;
-        bytes += made.packet_bytes;
-        needles.extend(made.needles.into_iter().take(3));
-    }
-    fs::remove_file(capture)?;
-    Ok((bytes, needles))
 }

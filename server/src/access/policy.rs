@@ -25,7 +25,7 @@ pub(crate) struct Grant {
     /// Who is calling, for the audit log: an identity's name, `uid:N` for the server's own user and
     /// root, or `(anyone)`.
     pub(crate) identity: Arc<str>,
-    /// What they may see; to be put upon every search ([`Scope::filter`], [`Scope::clamp`]).
+    /// What they may see; to be put upon every search ([`Scope::within`], [`Scope::clamp`]).
     pub(crate) scope: Scope,
 }
 
