@@ -169,7 +169,7 @@ impl FlowTable {
         while self.flows.len() < flow as usize {
             self.vacant.insert(self.flows.len() as u32);
             let key_at = self.keys.len() as u32;
-            self.digests.add(self.flows.len() as u32, FlowKey::opaque());
+            self.digests.add(self.flows.len() as u32, FlowKey::opaque(), Path::from_bytes(&[]));
             let key = FlowKey::opaque().as_bytes();
             self.keys.extend_from_slice(key);
             let vacant = Flow::new((key_at, key.len()), 0, true);
@@ -183,7 +183,8 @@ impl FlowTable {
         let is_new = was_vacant || flow as usize == self.flows.len();
         if is_new {
             let row = Flow::new((self.keys.len() as u32, key.len()), path, first_end_started);
-            self.digests.add(flow, FlowKey::from_bytes(key));
+            let taken = Path::from_bytes(&self.paths.list[path as usize]);
+            self.digests.add(flow, FlowKey::from_bytes(key), taken);
             self.keys.extend_from_slice(key);
             if was_vacant {
                 self.flows[flow as usize] = row;
@@ -196,7 +197,7 @@ impl FlowTable {
             let own = row.key(&self.keys);
             // Once: every further packet of another key finds it opaque already.
             if own != key && own != opaque {
-                self.digests.add(flow, FlowKey::opaque());
+                self.digests.add(flow, FlowKey::opaque(), Path::from_bytes(&[]));
                 (row.key_at, row.key_len) = (self.keys.len() as u32, opaque.len() as u16);
                 self.keys.extend_from_slice(opaque);
             }
@@ -215,7 +216,8 @@ impl FlowTable {
         first_end_started: bool,
     ) -> Found {
         let (flow, local) = (self.flows.len() as u32, self.of_unit.len() as u32);
-        self.digests.add(flow, FlowKey::from_bytes(key));
+        let taken = Path::from_bytes(&self.paths.list[path as usize]);
+        self.digests.add(flow, FlowKey::from_bytes(key), taken);
         self.flows.push(Flow::new((self.keys.len() as u32, key.len()), path, first_end_started));
         self.keys.extend_from_slice(key);
         self.of_unit.push(flow);
@@ -253,6 +255,9 @@ impl FlowTable {
         let more = self.more_paths.entry(flow).or_default();
         if !more.contains(&path) {
             more.push(path);
+            let taken = Path::from_bytes(&self.paths.list[path as usize]);
+            let key = self.flows[flow as usize].key(&self.keys);
+            self.digests.add(flow, FlowKey::from_bytes(key), taken);
         }
     }
 
@@ -358,6 +363,11 @@ impl FlowTable {
             *at += 1;
         }
         (starts, list)
+    }
+
+    #[cfg(test)]
+    pub(super) fn digests(&self) -> &Digests {
+        &self.digests
     }
 
     /// The flows that satisfy a predicate.
