@@ -18,14 +18,9 @@ const BITS: u64 = 1 << 15;
 #[derive(Debug, Default)]
 pub(crate) struct Digests {
     hasher: RandomState,
-    groups: Vec<Digest>,
-}
-
-#[derive(Debug)]
-struct Digest {
-    bits: Box<[u64]>,
-    /// Whether some packet of some flow of it was not understood to its end.
-    has_opaque: bool,
+    groups: Vec<Box<[u64]>>,
+    /// Flows of which some packet was not understood to its end: few, and each must be looked at.
+    opaque: Vec<u32>,
 }
 
 impl Digests {
@@ -33,31 +28,36 @@ impl Digests {
     pub(crate) fn add(&mut self, flow: u32, key: &FlowKey, path: &Path) {
         let group = (flow / GROUP) as usize;
         while self.groups.len() <= group {
-            let bits = vec![0; (BITS / 64) as usize].into();
-            self.groups.push(Digest { bits, has_opaque: false });
+            self.groups.push(vec![0; (BITS / 64) as usize].into());
         }
         let probes = key.addresses().flat_map(|address| probes(&self.hasher, address));
         let digest = &mut self.groups[group];
-        digest.has_opaque |= key.is_opaque() || path.test(&PathTest::Opaque);
-        probes.for_each(|bit| digest.bits[bit / 64] |= 1 << (bit % 64));
+        probes.for_each(|bit| digest[bit / 64] |= 1 << (bit % 64));
+        if key.is_opaque() || path.test(&PathTest::Opaque) {
+            self.opaque.push(flow);
+        }
     }
 
-    /// Whether some flow of a group may satisfy a predicate.
+    /// Flows that must be looked at whatever their group's digest says.
+    pub(crate) fn opaque(&self) -> &[u32] {
+        &self.opaque
+    }
+
+    /// Whether some flow of a group that is not opaque may satisfy a predicate.
     pub(crate) fn may_match(&self, group: usize, predicate: &Predicate) -> bool {
         self.groups.get(group).is_none_or(|digest| self.may(digest, predicate))
     }
 
-    fn may(&self, digest: &Digest, predicate: &Predicate) -> bool {
+    fn may(&self, digest: &[u64], predicate: &Predicate) -> bool {
         match predicate {
-            Predicate::None => false,
+            Predicate::None | Predicate::Path(PathTest::Opaque) => false,
             Predicate::And(parts) => parts.iter().all(|part| self.may(digest, part)),
             Predicate::Or(parts) => parts.iter().any(|part| self.may(digest, part)),
             Predicate::Net(net) => {
                 let whole = if net.address.is_ipv4() { 32 } else { 128 };
                 let mut probes = probes(&self.hasher, net.address).into_iter();
-                net.prefix < whole || probes.all(|bit| digest.bits[bit / 64] >> (bit % 64) & 1 == 1)
+                net.prefix < whole || probes.all(|bit| digest[bit / 64] >> (bit % 64) & 1 == 1)
             }
-            Predicate::Path(PathTest::Opaque) => digest.has_opaque,
             Predicate::All
             | Predicate::Not(_)
             | Predicate::Port(_)

@@ -375,18 +375,20 @@ impl FlowTable {
         let paths: Vec<&Path> = self.path_list().collect();
         let (mut numbers, mut set) = (Vec::new(), FlowSet::empty(self.len() as u32));
         let mut taken = Vec::new();
+        let mut look = |flow| {
+            self.paths(flow, &mut numbers);
+            taken.clear();
+            taken.extend(numbers.iter().map(|number| paths[*number as usize]));
+            if predicate.matches(&self.view(flow, &taken)) {
+                set.insert(flow);
+            }
+        };
         let count = self.len() as u32;
         let groups = (0..count).step_by(GROUP as usize).zip(0..);
         for (first, _) in groups.filter(|(_, group)| self.digests.may_match(*group, predicate)) {
-            for flow in first..count.min(first + GROUP) {
-                self.paths(flow, &mut numbers);
-                taken.clear();
-                taken.extend(numbers.iter().map(|number| paths[*number as usize]));
-                if predicate.matches(&self.view(flow, &taken)) {
-                    set.insert(flow);
-                }
-            }
+            (first..count.min(first + GROUP)).for_each(&mut look);
         }
+        self.digests.opaque().iter().copied().for_each(look);
         set
     }
 
