@@ -143,6 +143,12 @@ impl Client {
         Ok(Client { channel: InterceptedService::new(channel, bearer) })
     }
 
+    /// The connection itself, for other services of the server: health, reflection.
+    #[must_use]
+    pub fn channel(&self) -> Reached {
+        self.channel.clone()
+    }
+
     /// Finding packets, and taking captures in.
     #[must_use]
     pub fn tapstone(&self) -> TapstoneClient<Reached> {

@@ -37,8 +37,7 @@ pub(super) fn packets(
             flow: &packet.flow(),
         })?;
     }
-    let is_cut = limit.is_some_and(|limit| packets.answer().packets >= limit);
-    let ended = if is_cut { proto::Ended::PacketLimit } else { proto::Ended::All };
+    let ended = service::ended(limit, packets.answer().packets);
     Ok(service::answer(packets.answer(), ended, began.elapsed(), 0))
 }
 
@@ -50,12 +49,7 @@ pub(super) fn flows(
     let limit = question.limit;
     let flows = store.flows(&selection(question))?;
     flows.flows.iter().try_for_each(|flow| each(&convert::flow(flow)))?;
-    let count = flows.flows.len() as u64;
-    Ok(proto::FlowsEnd {
-        flows: count,
-        completeness: Some(convert::completeness(&flows.completeness)),
-        cut: limit.is_some_and(|limit| count >= limit),
-    })
+    Ok(convert::flows_end(&flows, limit))
 }
 
 pub(super) fn histogram(

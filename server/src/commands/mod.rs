@@ -9,7 +9,7 @@ mod report;
 pub(crate) mod serve;
 mod token;
 
-use tapstone::{Timestamp, parse_instant};
+use tapstone::parse_instant;
 use tapstone_client::proto;
 
 use crate::cli::{Command, Selectors};
@@ -35,9 +35,7 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
 }
 
 fn selection(selectors: &Selectors) -> Result<proto::Selection, Failure> {
-    let now = Timestamp::from_nanos(
-        jiff::Timestamp::now().as_nanosecond().try_into().unwrap_or(i64::MAX),
-    );
+    let now = convert::now();
     let instant =
         |text: &Option<String>| text.as_ref().map(|text| parse_instant(text, now)).transpose();
     Ok(proto::Selection {

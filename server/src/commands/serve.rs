@@ -1,7 +1,6 @@
 //! `tapstone serve`
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use tapstone::{OpenOptions, Store};
@@ -85,19 +84,16 @@ async fn serve(
     let incoming = listener.incoming();
     let (closer, gate) = (incoming.closer(), Gate::new(policy, service.audit()));
     let server = builder().layer(gate.clone()).add_routes(routes(&service).await);
-    let ended = async {
-        attend(args, &gate, tls.as_ref()).await;
-        text::say(&"ending: requests under way are finished");
-        closer.close();
-    };
-    let socket = config.listen.socket.as_deref().unwrap_or(Path::new(""));
+    let socket = config.listen.socket.as_deref().expect("a configuration that is served has one");
     text::say(&format_args!("serving {} on unix:{}", args.store.display(), socket.display()));
     for address in addresses {
         text::say(&format_args!("serving on {address}"));
     }
     let (told, is_told) = tokio::sync::oneshot::channel();
     let ended = async {
-        ended.await;
+        attend(args, &gate, tls.as_ref()).await;
+        text::say(&"ending: requests under way are finished");
+        closer.close();
         told.send(()).ok();
     };
     let served = server.serve_with_incoming_shutdown(incoming, ended);

@@ -2,7 +2,7 @@
 //! here too, so a server's answer and the store's own look the same.
 
 use tapstone::{
-    CheckReport, Completeness, Cursor, Flow, Group, GroupBy, Histogram, ImportReport, Info,
+    CheckReport, Completeness, Cursor, Flow, Flows, Group, GroupBy, Histogram, ImportReport, Info,
     Missing, ParseCursorError, Refused, Selection, Timestamp,
 };
 use tapstone_client::{instant, proto};
@@ -12,6 +12,12 @@ use tapstone_packet::names::{self, NameKind};
 use tapstone_packet::summary::protocol_name;
 
 use crate::text;
+
+/// This instant.
+pub(crate) fn now() -> Timestamp {
+    let nanos = jiff::Timestamp::now().as_nanosecond();
+    Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+}
 
 /// An instant, to the nanosecond.
 pub(crate) fn time(time: Timestamp) -> prost_types::Timestamp {
@@ -123,6 +129,16 @@ fn word(kind: NameKind) -> &'static str {
 
 fn endpoint(end: Endpoint) -> proto::Endpoint {
     proto::Endpoint { address: end.address.to_string(), port: end.port.map(u32::from) }
+}
+
+/// The end of a list of flows, of which a limit may have left some out.
+pub(crate) fn flows_end(flows: &Flows, limit: Option<u64>) -> proto::FlowsEnd {
+    let count = flows.flows.len() as u64;
+    proto::FlowsEnd {
+        flows: count,
+        completeness: Some(completeness(&flows.completeness)),
+        cut: limit.is_some_and(|limit| count >= limit),
+    }
 }
 
 pub(crate) fn info(info: &Info) -> proto::InfoResponse {

@@ -26,18 +26,12 @@ pub(super) async fn find(
     let _slot = service.admission.enter(&asker.grant.identity, search.bytes_to_read()).await;
     let found = search.await;
     let flows = service.blocking(|_| found.list()).await?;
-    let count = flows.flows.len() as u64;
-    asked.outcome(audit::whole(&flows.completeness), count, 0);
-    let is_cut = count >= limit;
-    Ok(Box::pin(stream::iter(messages(flows, is_cut).map(Ok))))
+    let end = convert::flows_end(&flows, Some(limit));
+    asked.outcome(audit::whole(&flows.completeness), end.flows, 0);
+    Ok(Box::pin(stream::iter(messages(flows, end).map(Ok))))
 }
 
-fn messages(flows: Flows, is_cut: bool) -> impl Iterator<Item = proto::FlowsResponse> {
-    let end = proto::FlowsEnd {
-        flows: flows.flows.len() as u64,
-        completeness: Some(convert::completeness(&flows.completeness)),
-        cut: is_cut,
-    };
+fn messages(flows: Flows, end: proto::FlowsEnd) -> impl Iterator<Item = proto::FlowsResponse> {
     let mut rest = flows.flows.into_iter();
     let mut end = Some(end);
     std::iter::from_fn(move || {

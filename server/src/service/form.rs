@@ -17,8 +17,8 @@ const FIRST: usize = 16 << 10;
 
 /// Gathers packets into messages.
 pub(super) enum Form {
-    Pcapng { writer: Box<PcapngWriter>, piece: Vec<u8>, cursor: Option<Cursor> },
-    Packets { known: Vec<Interface>, piece: proto::Packets, bytes: usize, cursor: Option<Cursor> },
+    Pcapng { writer: Box<PcapngWriter>, piece: Vec<u8> },
+    Packets { known: Vec<Interface>, piece: proto::Packets, bytes: usize },
 }
 
 impl Form {
@@ -27,27 +27,22 @@ impl Form {
             proto::Form::Unspecified | proto::Form::Pcapng => Form::Pcapng {
                 writer: Box::new(PcapngWriter::new(APPLICATION)),
                 piece: Vec::with_capacity(FIRST),
-                cursor: None,
             },
-            proto::Form::Packets => Form::Packets {
-                known: Vec::new(),
-                piece: proto::Packets::default(),
-                bytes: 0,
-                cursor: None,
-            },
+            proto::Form::Packets => {
+                Form::Packets { known: Vec::new(), piece: proto::Packets::default(), bytes: 0 }
+            }
         }
     }
 
     /// Adds a packet.
     pub(super) fn add(&mut self, packet: &Packet) {
         match self {
-            Form::Pcapng { writer, piece, cursor } => {
+            Form::Pcapng { writer, piece } => {
                 let (interface, time) = (packet.interface(), packet.time());
                 let (data, options) = (packet.data(), packet.options());
                 writer.packet(interface, time, data, packet.original_len(), options, piece);
-                *cursor = Some(packet.cursor());
             }
-            Form::Packets { known, piece, bytes, cursor } => {
+            Form::Packets { known, piece, bytes } => {
                 let interface = number(known, packet.interface(), piece);
                 piece.packets.push(proto::Packet {
                     time: Some(convert::time(packet.time())),
@@ -58,7 +53,6 @@ impl Form {
                     options: packet.options().to_vec(),
                 });
                 *bytes += packet.data().len() + 128;
-                *cursor = Some(packet.cursor());
             }
         }
     }
@@ -71,25 +65,25 @@ impl Form {
         }
     }
 
-    /// What was gathered, if anything.
-    pub(super) fn take(&mut self) -> Option<Content> {
+    /// What was gathered, if anything; `cursor` is the place behind its last packet.
+    pub(super) fn take(&mut self, cursor: Option<Cursor>) -> Option<Content> {
         match self {
-            Form::Pcapng { piece, cursor, .. } => {
+            Form::Pcapng { piece, .. } => {
                 if piece.is_empty() {
                     return None;
                 }
                 // Whoever took one piece will take more of its size.
                 let room = if piece.len() < PIECE { FIRST } else { PIECE + (PIECE >> 3) };
                 let content = std::mem::replace(piece, Vec::with_capacity(room));
-                let cursor = convert::cursor(*cursor);
+                let cursor = convert::cursor(cursor);
                 Some(Content::Capture(proto::Capture { content: Bytes::from(content), cursor }))
             }
-            Form::Packets { piece, bytes, cursor, .. } => {
+            Form::Packets { piece, bytes, .. } => {
                 if piece.packets.is_empty() {
                     return None;
                 }
                 *bytes = 0;
-                piece.cursor = convert::cursor(*cursor);
+                piece.cursor = convert::cursor(cursor);
                 Some(Content::Packets(std::mem::take(piece)))
             }
         }

@@ -5,13 +5,12 @@ use std::task::{Context, Poll};
 
 use futures_util::future::{BoxFuture, Either};
 use http::header::AUTHORIZATION;
-use tapstone::Timestamp;
 use tonic::body::Body;
 use tonic::{Request, Status};
 use tower::{Layer, Service};
 
 use super::audit::{Asker, Audit};
-use super::errors;
+use super::{convert, errors};
 use crate::access::{Denied, Grant, Kind, Peer, Policy, bearer};
 
 /// Lets through what the policy grants; the grant goes along with the request.
@@ -34,7 +33,7 @@ impl Gate {
     fn judge(&self, peer: &Peer, request: &http::Request<Body>) -> Result<Grant, Denied> {
         let policy = Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner));
         let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        policy.decide(peer, token.map(bearer), request.uri().path(), now())
+        policy.decide(peer, token.map(bearer), request.uri().path(), convert::now())
     }
 
     /// Tells the log of a refusal, and then the caller.
@@ -43,11 +42,6 @@ impl Gate {
         let told = self.audit.refused(&peer, &path, &denied).await;
         told.err().unwrap_or_else(|| errors::denied(&denied)).into_http()
     }
-}
-
-fn now() -> Timestamp {
-    let nanos = jiff::Timestamp::now().as_nanosecond();
-    Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
 impl<S> Layer<S> for Gate {

@@ -19,9 +19,9 @@ use std::time::Duration;
 use futures_util::Stream;
 use serde_json::Value;
 use tapstone::{QueryError, Selection, Store};
+use tapstone_client::proto;
 use tapstone_client::proto::admin_server::{Admin, AdminServer};
 use tapstone_client::proto::tapstone_server::{Tapstone, TapstoneServer};
-use tapstone_client::{duration, proto};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -30,7 +30,7 @@ pub(crate) use admission::Limits;
 use audit::{Asked, Asker, Audit};
 use deadline::{Deadline, within};
 
-pub(crate) use query::answer;
+pub(crate) use query::{answer, ended};
 
 /// Most bytes of one request message: what imports send in one piece.
 const REQUEST_MAX: usize = 8 << 20;
@@ -230,9 +230,4 @@ impl Admin for Service {
         );
         Ok(Response::new(convert::checked(&report)))
     }
-}
-
-/// How long something took, for an answer.
-fn took(took: Duration) -> Option<prost_types::Duration> {
-    Some(duration(took))
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use tapstone::{Answer, PacketStream};
-use tapstone_client::proto;
 use tapstone_client::proto::query_response::Content;
+use tapstone_client::{duration, proto};
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -16,7 +16,7 @@ use super::audit::{self, Asked, Asker};
 use super::deadline::Deadline;
 use super::form::Form;
 use super::watch::Watched;
-use super::{Messages, Service, convert, took};
+use super::{Messages, Service, convert};
 
 /// Plans a query and waits for its turn; gives the messages of its answer.
 pub(super) async fn start(
@@ -82,9 +82,7 @@ impl Giving {
                     self.bytes_left = self.bytes_left.saturating_sub(packet.data().len() as u64);
                 }
                 Poll::Ready(None) => {
-                    let given = self.packets.answer().packets;
-                    let is_cut = self.limit.is_some_and(|limit| given >= limit);
-                    self.end(if is_cut { proto::Ended::PacketLimit } else { proto::Ended::All });
+                    self.end(ended(self.limit, self.packets.answer().packets));
                     break;
                 }
                 // What was gathered goes out; when that is nothing, the waker is set.
@@ -110,7 +108,8 @@ impl Stream for Giving {
         };
         let message =
             |content| Poll::Ready(Some(Ok(proto::QueryResponse { content: Some(content) })));
-        if let Some(content) = self.form.take() {
+        let cursor = self.packets.answer().cursor;
+        if let Some(content) = self.form.take(cursor) {
             return message(content);
         }
         match (&self.end, gathered) {
@@ -138,6 +137,12 @@ impl Drop for Giving {
     }
 }
 
+/// Why there are no more packets when the store gives none.
+pub(crate) fn ended(limit: Option<u64>, given: u64) -> proto::Ended {
+    let is_cut = limit.is_some_and(|limit| given >= limit);
+    if is_cut { proto::Ended::PacketLimit } else { proto::Ended::All }
+}
+
 /// What came of a query, for its last message.
 pub(crate) fn answer(
     answer: &Answer,
@@ -151,7 +156,7 @@ pub(crate) fn answer(
         completeness: Some(convert::completeness(&answer.completeness)),
         ended: ended.into(),
         cursor: convert::cursor(answer.cursor),
-        took: took(time),
+        took: Some(duration(time)),
         bytes_searched,
     }
 }

@@ -5,10 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hyper_util::rt::TokioIo;
 use tapstone_client::{Address, Client, Credentials};
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
 
 /// A server that has a store open; killed when dropped.
 pub(crate) struct Served {
@@ -49,17 +46,6 @@ impl Served {
     /// A client through the Unix socket.
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.socket, &Credentials::default()).await.unwrap()
-    }
-
-    /// A bare connection through the Unix socket.
-    pub(crate) async fn channel(&self) -> Channel {
-        let Address::Unix(path) = self.socket.clone() else { panic!("it is a path") };
-        let connect = tower::service_fn(move |_| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        let endpoint = Endpoint::from_static("http://tapstone");
-        endpoint.connect_with_connector(connect).await.unwrap()
     }
 
     /// Ends it as an operator would; gives its exit code.

@@ -237,7 +237,7 @@ async fn health_and_reflection_are_there_for_tools() {
 
     let dir = stored(1 << 20);
     let served = Served::start(&dir.path().join("s"));
-    let channel = served.channel().await;
+    let channel = served.client().await.channel();
     let request = HealthCheckRequest { service: "tapstone.v1.Tapstone".into() };
     let response = HealthClient::new(channel.clone()).check(request).await.unwrap().into_inner();
     assert_eq!(response.status(), ServingStatus::Serving);
