@@ -28,18 +28,21 @@ pub struct Flows {
 /// the reading.
 #[derive(Debug)]
 pub struct FlowSearch {
-    store: Store,
-    limit: Option<u64>,
-    found: BTreeMap<SegmentId, Found>,
-    range: (Timestamp, Timestamp),
-    completeness: Completeness,
     /// Packets that say which flows have some that match.
     packets: Option<PacketStream>,
+    /// So far; taken when the search is done.
+    found: Option<FoundFlows>,
 }
 
 /// The flows were found; their names and numbers are still to be looked up.
 #[derive(Debug)]
-pub struct FoundFlows(FlowSearch);
+pub struct FoundFlows {
+    store: Store,
+    limit: Option<u64>,
+    segments: BTreeMap<SegmentId, Found>,
+    range: (Timestamp, Timestamp),
+    completeness: Completeness,
+}
 
 /// Flows of one segment.
 #[derive(Debug)]
@@ -68,28 +71,26 @@ impl Store {
     ///
     /// As [`flows`](Self::flows).
     pub fn flow_search(&self, selection: &Selection) -> Result<FlowSearch, QueryError> {
-        let mut search = FlowSearch {
+        let mut found = FoundFlows {
             store: self.clone(),
             limit: selection.limit,
-            found: BTreeMap::new(),
+            segments: BTreeMap::new(),
             range: (Timestamp::MIN, Timestamp::MAX),
             completeness: Completeness::default(),
-            packets: None,
         };
         if !selection.filter.trim().is_empty() || !selection.within.is_empty() {
             let all = Selection { limit: None, ..selection.clone() };
-            search.packets = Some(self.query_stream(&all)?);
-            return Ok(search);
+            return Ok(FlowSearch { packets: Some(self.query_stream(&all)?), found: Some(found) });
         }
         let question = Question::new(self, selection)?;
         let plan = Plan::new(self, &question)?;
-        search.range = plan.range;
-        search.completeness.missing = plan.missing;
+        found.range = plan.range;
+        found.completeness.missing = plan.missing;
         for job in &plan.jobs {
             let flows = || job.target.flows.clone().map_or(Found::All, Found::Some);
-            search.found.entry(job.target.segment.id()).or_insert_with(flows);
+            found.segments.entry(job.target.segment.id()).or_insert_with(flows);
         }
-        Ok(search)
+        Ok(FlowSearch { packets: None, found: Some(found) })
     }
 }
 
@@ -106,24 +107,18 @@ impl Future for FlowSearch {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<FoundFlows> {
         let search = &mut *self;
+        let found = search.found.as_mut().expect("nobody polls what is done");
         if let Some(packets) = &mut search.packets {
             while let Some(packet) = ready!(Pin::new(&mut *packets).poll_next(cx)) {
                 let FlowId { segment, row } = packet.flow();
-                let found = search.found.entry(segment);
-                if let Found::Rows(rows) = found.or_insert(Found::Rows(BTreeSet::new())) {
+                let flows = found.segments.entry(segment);
+                if let Found::Rows(rows) = flows.or_insert(Found::Rows(BTreeSet::new())) {
                     rows.insert(row);
                 }
             }
-            search.completeness = packets.answer().completeness.clone();
-            search.packets = None;
+            found.completeness = packets.answer().completeness.clone();
         }
-        Poll::Ready(FoundFlows(FlowSearch {
-            store: search.store.clone(),
-            found: std::mem::take(&mut search.found),
-            completeness: std::mem::take(&mut search.completeness),
-            packets: None,
-            ..*search
-        }))
+        Poll::Ready(search.found.take().expect("it was there above"))
     }
 }
 
@@ -131,10 +126,10 @@ impl FoundFlows {
     /// Looks them up, and puts them in order.
     #[must_use]
     pub fn list(self) -> Flows {
-        let FlowSearch { store, limit, found, range, completeness, .. } = self.0;
+        let FoundFlows { store, limit, segments, range, completeness } = self;
         let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
         let mut list = List { limit, flows: Flows { flows: Vec::new(), completeness } };
-        for (segment, found) in found {
+        for (segment, found) in segments {
             let flows = match found {
                 Found::All => None,
                 Found::Some(flows) => Some(flows),

@@ -81,11 +81,11 @@ mod tests {
     use super::GROUP;
     use proptest::prelude::*;
     use tapstone_benches::workload::Workload;
-    use tapstone_packet::capture_file::{CaptureReader, Step};
     use tapstone_packet::filter::{Dialect, Program};
     use tapstone_packet::flow::{FlowKey, Path};
     use tapstone_packet::interface::{ByteOrder, LinkType};
     use tapstone_packet::predicate::{Net, PathTest, Predicate};
+    use tapstone_testkit::captures::read;
 
     /// A server spent three quarters of its time on flows that could not match.
     #[test]
@@ -94,17 +94,9 @@ mod tests {
         let made = Workload::short_flows(20 << 20, 3).write(&mut capture).unwrap();
         let mut tracker = Tracker::default();
         tracker.table.begin_unit();
-        let (mut reader, mut at) = (CaptureReader::new(), 0);
-        loop {
-            match reader.step(&capture[at..], true).unwrap() {
-                Step::Packet(packet) => {
-                    let interface = reader.interfaces()[packet.interface as usize].clone();
-                    tracker.packet(&interface, &capture[at..][packet.data.clone()]);
-                    at += packet.consumed;
-                }
-                Step::Skipped { consumed } => at += consumed,
-                Step::End | Step::More { .. } => break,
-            }
+        let capture = read(&capture);
+        for (interface, raw) in &capture.packets {
+            tracker.packet(&capture.interfaces[*interface as usize], &raw.data);
         }
         let dialect = Dialect { link_type: LinkType::ETHERNET, byte_order: ByteOrder::Little };
         let program = Program::compile(&made.needles[0].filter(), dialect).unwrap();

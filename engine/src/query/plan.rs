@@ -95,7 +95,7 @@ impl Job {
 
     fn places(&self) -> impl Iterator<Item = BlockPlace> {
         let unit = &self.target.segment.map.units[self.unit];
-        self.blocks.iter().map(|number| unit.blocks[(number - unit.first_block) as usize])
+        self.blocks.iter().map(|number| unit.place(*number))
     }
 }
 
@@ -163,12 +163,11 @@ impl Question {
         if since > until {
             return Err(QueryError::TimeRange { since, until });
         }
-        let after = selection.after.filter(|it| it.position.time >= since);
         if let Some(foreign) = selection.after.filter(|it| it.store != store.id()) {
             return Err(QueryError::ForeignCursor(foreign.store));
         }
-        let since = after.map_or(since, |after| after.position.time.min(until));
-        let after = after.map(|after| after.position);
+        let after = selection.after.map(|after| after.position).filter(|it| it.time >= since);
+        let since = after.map_or(since, |after| after.time.min(until));
         let metadata = with_cached_names(parse_metadata(&selection.metadata)?, store)?;
         let filter = match selection.filter.trim() {
             "" => None,
@@ -184,11 +183,8 @@ impl Question {
         });
         let within = within.collect::<Result<Vec<_>, _>>()?;
         let narrowed = filter.as_ref().map_or(Predicate::All, Filter::narrow);
-        let visible = match within.iter().map(Filter::narrow).reduce(Predicate::or) {
-            Some(visible) => visible,
-            None => Predicate::All,
-        };
-        let flows = metadata.clone().and(narrowed).and(visible);
+        let visible = within.iter().map(Filter::narrow).reduce(Predicate::or);
+        let flows = metadata.clone().and(narrowed).and(visible.unwrap_or(Predicate::All));
         Ok(Question { filter, within, metadata, flows, range: (since, until), after })
     }
 
@@ -416,15 +412,14 @@ impl Plan {
         let segment = &target.segment;
         for (index, unit) in segment.map.units.iter().enumerate() {
             let wanted = |number: &u32| {
-                let place = &unit.blocks[(number - unit.first_block) as usize];
+                let place = unit.place(*number);
                 let times = (place.time_min, place.time_max);
                 block::overlaps(times, question.range.0, question.range.1)
                     && blocks.is_none_or(|blocks| blocks.binary_search(number).is_ok())
             };
             let numbers = unit.first_block..unit.first_block + unit.blocks.len() as u32;
             let blocks: Vec<u32> = numbers.filter(wanted).collect();
-            let place = |number: &u32| &unit.blocks[(number - unit.first_block) as usize];
-            let Some(time) = blocks.iter().map(|number| place(number).time_min).min() else {
+            let Some(time) = blocks.iter().map(|number| unit.place(*number).time_min).min() else {
                 continue;
             };
             let time = time.max(question.range.0);

@@ -26,6 +26,16 @@ pub(crate) enum Want {
     Histogram(Bars),
 }
 
+impl Want {
+    /// An empty tally, when packets are to be counted over time.
+    fn tally(self) -> Option<Tally> {
+        match self {
+            Want::Histogram(bars) => Some(Tally::new(bars)),
+            Want::Packets | Want::Count => None,
+        }
+    }
+}
+
 /// What a job gave.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -56,10 +66,7 @@ pub(crate) async fn run(
         after: job.after,
         want,
         unwanted,
-        of_block: match want {
-            Want::Histogram(bars) => Some(Tally::new(bars)),
-            Want::Packets | Want::Count => None,
-        },
+        of_block: want.tally(),
         scratch: Vec::new(),
         plain: Vec::new(),
         outcome: Outcome {
@@ -74,10 +81,7 @@ pub(crate) async fn run(
             count: 0,
             bytes: 0,
             damaged: Vec::new(),
-            tally: match want {
-                Want::Histogram(bars) => Some(Tally::new(bars)),
-                Want::Packets | Want::Count => None,
-            },
+            tally: want.tally(),
         },
     };
     match segment.direct_file().await {
@@ -87,17 +91,13 @@ pub(crate) async fn run(
             file.close().await.ok();
         }
         Err(error) => {
-            let places = job.blocks.iter().map(|number| place(unit, *number));
+            let places = job.blocks.iter().map(|number| unit.place(*number));
             judge.outcome.damaged.extend(places.map(|place| (place, error.to_string())));
         }
     }
     let mut outcome = judge.outcome;
     outcome.found.hits.sort_unstable_by_key(|hit| (hit.time, hit.rank));
     outcome
-}
-
-fn place(unit: &Unit, number: u32) -> BlockPlace {
-    unit.blocks[(number - unit.first_block) as usize]
 }
 
 struct Judge<'t> {
@@ -132,7 +132,7 @@ impl Judge<'_> {
             next = pieces.get(index + 1).map(&start);
             let read: Result<ReadBuf, FileError> = read.await;
             for number in &blocks[piece.blocks.clone()] {
-                let place = place(unit, *number);
+                let place = unit.place(*number);
                 let (at, length) =
                     ((place.offset - piece.bytes.start) as usize, place.length as usize);
                 let looked = match &read {
@@ -254,7 +254,7 @@ struct Piece {
 fn pieces(unit: &Unit, blocks: &[u32]) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for (index, number) in blocks.iter().enumerate() {
-        let place = place(unit, *number);
+        let place = unit.place(*number);
         let end = place.offset + u64::from(place.length);
         match pieces.last_mut() {
             Some(piece)

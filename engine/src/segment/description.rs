@@ -47,6 +47,11 @@ pub(crate) struct Checkpoint {
 }
 
 impl Unit {
+    /// Where a block of it is, by its ordinal in the segment.
+    pub(crate) fn place(&self, number: u32) -> BlockPlace {
+        self.blocks[(number - self.first_block) as usize]
+    }
+
     pub(crate) fn packets(&self) -> u32 {
         self.blocks.iter().map(|block| block.packets).sum()
     }
