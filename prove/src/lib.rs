@@ -23,6 +23,11 @@ pub mod stack;
 pub mod trial;
 pub mod workload;
 
-/// What stops the harness itself; a store that breaks its promise is a
-/// [`trial::Failure`] instead.
-pub type Fault = Box<dyn std::error::Error>;
+/// What stops the harness itself; a store that breaks its promise after a power cut is a
+/// [`trial::Failure`] instead, and one that breaks it while it is alive a [`Broken`].
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// A store gave a wrong answer while it was alive.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use tapstone::{DirectWriter, ImportOptions, OpenOptions, Selection, Store};
 use tapstone_packet::capture_file::PcapngWriter;
 
-use crate::Fault;
 use crate::log::acknowledgement;
 use crate::workload::{Numbered, Step, capture, imported, promise};
+use crate::{Broken, Fault};
 
 const BLOCK: usize = 4096;
 
@@ -65,8 +65,10 @@ pub fn perform(root: &Path, steps: &[Step], all: &[Numbered], run: u64) -> Resul
     let mut store = None;
     acknowledger.acknowledge(0)?;
     for index in 0..steps.len() {
-        do_step(root, &mut store, steps, index, all)
-            .map_err(|error| format!("step {index} ({:?}): {error}", steps[index]))?;
+        do_step(root, &mut store, steps, index, all).map_err(|error| {
+            let text = format!("step {index} ({:?}): {error}", steps[index]);
+            if error.is::<Broken>() { Broken(text).into() } else { Fault::from(text) }
+        })?;
         acknowledger.acknowledge(index as u64 + 1)?;
     }
     Ok(())
@@ -92,7 +94,8 @@ fn do_step(
             let found = open()?.query(&Selection::default())?.count() as u64;
             let expected = promise(steps, index).must;
             if found != expected {
-                return Err(format!("{found} packets found instead of {expected}").into());
+                let wrong = format!("{found} packets found instead of {expected}");
+                return Err(Broken(wrong).into());
             }
         }
         Step::Export => export(open()?, &root.join("export.pcapng"))?,
@@ -117,7 +120,8 @@ fn import(
     let name = format!("step{step}.pcapng");
     let report = store.import(&bytes[..], ImportOptions { name: &name, ..Default::default() })?;
     if report.packets != expected {
-        return Err(format!("{} packets stored instead of {expected}", report.packets).into());
+        let wrong = format!("{} packets stored instead of {expected}", report.packets);
+        return Err(Broken(wrong).into());
     }
     Ok(())
 }
