@@ -2,7 +2,7 @@
 
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
-use tapstone_runtime::blocking;
+use tapstone_runtime::blocking::{self, Space};
 
 use crate::catalog::CatalogError;
 use crate::id::StoreId;
@@ -32,6 +32,10 @@ pub struct Info {
     pub last: Option<Timestamp>,
     /// The interfaces that packets were captured on.
     pub interfaces: Vec<Interface>,
+    /// Sealed segments that no split is made of yet.
+    pub unindexed: u64,
+    /// Room where the store is; `None` when the system does not say.
+    pub space: Option<Space>,
     /// What opening the store found wrong.
     pub damage: Vec<String>,
     /// Why files are read and written by blocking calls, where io_uring is refused.
@@ -58,6 +62,8 @@ impl Store {
             first: None,
             last: None,
             interfaces: self.interfaces()?,
+            unindexed: self.inner.unindexed.list().len() as u64,
+            space: blocking::space(self.inner.layout.root()),
             damage: self.damage(),
             without_ring: self.without_ring().map(ToString::to_string),
         };

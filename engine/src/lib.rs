@@ -66,6 +66,7 @@ pub use store::{OpenError, OpenOptions, Store};
 pub use store_file::StoreFileError;
 pub use tapstone_index::FlowRow;
 pub use tapstone_packet::time::Timestamp;
+pub use tapstone_runtime::blocking::Space;
 pub use tapstone_runtime::direct_writer::DirectWriter;
 pub use tapstone_runtime::file::FileError;
 pub use tapstone_runtime::lock::LockError;

@@ -349,6 +349,24 @@ pub fn file_len(path: &Path) -> Result<Option<u64>, FileError> {
     }
 }
 
+/// Room on a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// What this user can still take.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+/// The room where a file is; `None` when the system does not say.
+pub fn space(path: &Path) -> Option<Space> {
+    if world().is_some() {
+        return None;
+    }
+    let it = rustix::fs::statvfs(path).ok()?;
+    Some(Space { free: it.f_bavail * it.f_frsize, total: it.f_blocks * it.f_frsize })
+}
+
 /// A file's permission bits.
 ///
 /// # Errors
