@@ -25,7 +25,8 @@ lint:
 bench: setup
 	scripts/bench
 
-# Puts a server under 64 clients for a minute while an import runs through it; needs 30 GB of disk.
+# Puts a server under 64 clients for a minute while an import runs through it, and then under attack;
+# needs 30 GB of disk.
 bench-load: setup
 	scripts/bench-load
 

@@ -2,7 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "load")]
+pub mod hostile;
 pub mod large_store;
 pub mod packets;
 pub mod random;
+#[cfg(feature = "load")]
+pub mod served;
 pub mod workload;

@@ -3,10 +3,9 @@
 //! The store is made beside it, and so is the measure: what one client alone and the embedded store
 //! do in the same run.
 
-use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,8 +13,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use tapstone::{OpenOptions, Selection, Store};
 use tapstone_benches::large_store;
+use tapstone_benches::served::{Result, Server, ask, quantiles, selection};
 use tapstone_benches::workload::{Needle, Workload};
-use tapstone_client::proto::query_response::Content;
 use tapstone_client::{Address, Client, Credentials, proto};
 
 /// Measures a server under load.
@@ -44,18 +43,6 @@ struct Args {
 /// Between an answer and the next question for a needle.
 const THINKING: Duration = Duration::from_millis(500);
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
-
-/// A server process; killed when dropped.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
 /// What the clients saw.
 #[derive(Default)]
 struct Seen {
@@ -79,18 +66,18 @@ async fn main() -> Result<()> {
     fs::remove_dir_all(args.folder.join("alone"))?;
     let embedded = export_embedded(&store, bytes)?;
 
-    let server = serve(&args.tapstone, &store)?;
+    let server = Server::start(&args.tapstone, &store, &[])?;
     let address = Address::Unix(store.join("socket"));
     let nobody = Credentials::default();
     let connect = || Client::connect(&address, &nobody);
     let client = connect().await?;
     let began = Instant::now();
-    let (exported, _) = ask(&client, "", proto::Form::Pcapng).await?;
+    let (exported, _) = ask(&client, "").await?;
     let one_client = exported as f64 / began.elapsed().as_secs_f64();
     println!("export, one client / embedded   {:.2} x (promised 0.8)", one_client / embedded);
     let mut first: Vec<f64> = Vec::new();
     for needle in &needles {
-        first.push(ask(&client, &needle.filter(), proto::Form::Pcapng).await?.1);
+        first.push(ask(&client, &needle.filter()).await?.1);
     }
     println!("needle, first packet, idle      {} (p50 promised 10 ms)", quantiles(&mut first));
 
@@ -105,7 +92,7 @@ async fn main() -> Result<()> {
         tokio::task::spawn_blocking(move || import(&tapstone, &store, &capture))
     };
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
-    let resident = resident_mib(server.0.id())?;
+    let resident = server.resident_mib()?;
     let imported = if importing.is_finished() { Some(importing.await??) } else { None };
     seen.over.store(true, Ordering::Relaxed);
     let mut times = Vec::new();
@@ -146,7 +133,7 @@ async fn drive(number: usize, client: Client, seen: Arc<Seen>, needles: Vec<Need
     while !seen.over.load(Ordering::Relaxed) {
         turn += 1;
         let done = if number.is_multiple_of(16) {
-            let answer = ask(&client, "udp", proto::Form::Pcapng).await;
+            let answer = ask(&client, "udp").await;
             answer.map(|(bytes, _)| {
                 seen.exported.fetch_add(bytes, Ordering::Relaxed);
             })
@@ -160,7 +147,7 @@ async fn drive(number: usize, client: Client, seen: Arc<Seen>, needles: Vec<Need
             // Whoever got an answer looks at it first.
             tokio::time::sleep(THINKING).await;
             let filter = needles[turn % needles.len()].filter();
-            let answer = ask(&client, &filter, proto::Form::Pcapng).await;
+            let answer = ask(&client, &filter).await;
             answer.map(|(_, millis)| times.push(millis))
         };
         if done.is_err() {
@@ -168,34 +155,6 @@ async fn drive(number: usize, client: Client, seen: Arc<Seen>, needles: Vec<Need
         }
     }
     times
-}
-
-fn selection(filter: &str) -> Option<proto::Selection> {
-    Some(proto::Selection { filter: filter.to_owned(), ..Default::default() })
-}
-
-/// Asks for packets; gives their bytes as a capture, and milliseconds to the first of them.
-async fn ask(client: &Client, filter: &str, form: proto::Form) -> Result<(u64, f64)> {
-    let began = Instant::now();
-    let request =
-        proto::QueryRequest { selection: selection(filter), form: form.into(), max_bytes: None };
-    let mut messages = client.tapstone().query(request).await?.into_inner();
-    let (mut bytes, mut first) = (0, None);
-    while let Some(message) = messages.message().await? {
-        first.get_or_insert_with(|| began.elapsed().as_secs_f64() * 1000.0);
-        if let Some(Content::Capture(piece)) = message.content {
-            bytes += piece.content.len() as u64;
-        }
-    }
-    Ok((bytes, first.ok_or("an answer without a message")?))
-}
-
-/// Median and 99th of a hundred.
-fn quantiles(times: &mut [f64]) -> String {
-    times.sort_by(f64::total_cmp);
-    let at =
-        |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN);
-    format!("p50 {:.1} ms, p99 {:.1} ms", at(0.5), at(0.99))
 }
 
 /// Seconds that an import takes.
@@ -229,21 +188,4 @@ fn export_embedded(store: &Path, bytes: u64) -> Result<f64> {
         return Err("the export is too short".into());
     }
     Ok(written as f64 / began.elapsed().as_secs_f64())
-}
-
-fn serve(tapstone: &Path, store: &Path) -> Result<Server> {
-    let mut command = Command::new(tapstone);
-    command.args(["serve", "--store"]).arg(store).stderr(Stdio::null());
-    let server = Server(command.spawn()?);
-    while !store.join("socket").try_exists()? {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(server)
-}
-
-fn resident_mib(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: f64 = line.and_then(|it| it.split_whitespace().next()).ok_or("no VmHWM")?.parse()?;
-    Ok(kib / 1024.0)
 }
