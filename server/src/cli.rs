@@ -66,6 +66,11 @@ pub(crate) enum Command {
     /// Show or verify the audit log: who asked what, and what became of it
     #[command(subcommand)]
     Audit(Audit),
+    /// Say what a server's configuration is, or whether it is one
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Be an interface of Wireshark: --install puts it into Wireshark's capture dialog
+    Extcap(Extcap),
     /// Make a token for a caller who has no certificate, and the lines that make it known
     Token(TokenArgs),
 }
@@ -76,7 +81,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     /// The store's folder
-    #[arg(long, value_name = "DIR", required_unless_present = "server", conflicts_with = "server")]
+    #[arg(long, value_name = "DIR", conflicts_with = "server")]
     pub(crate) store: Option<PathBuf>,
     /// The server that has the store: HOST:PORT, or http://HOST:PORT without TLS
     #[arg(long, value_name = "ADDRESS", env = "TAPSTONE_SERVER")]
@@ -115,6 +120,16 @@ pub(crate) struct Import {
 pub(crate) struct Selectors {
     #[command(flatten)]
     pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) range: Range,
+    /// A pcap filter
+    #[arg(value_name = "FILTER", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) filter: Vec<String>,
+}
+
+/// Which packets, but for the filter.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Range {
     /// Packets at this instant or later
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
@@ -130,9 +145,6 @@ pub(crate) struct Selectors {
     /// Packets behind the place where an earlier answer to the same question ended
     #[arg(long, value_name = "CURSOR")]
     pub(crate) after: Option<Cursor>,
-    /// A pcap filter
-    #[arg(value_name = "FILTER", trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) filter: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -223,12 +235,44 @@ pub(crate) struct Serve {
     /// The store's folder; made when there is none
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
+    #[command(flatten)]
+    pub(crate) sources: ConfigSources,
+}
+
+/// Where settings come from, besides the environment (TAPSTONE_LIMITS_SCANS=2).
+#[derive(Debug, Default, Args)]
+pub(crate) struct ConfigSources {
+    /// What is served to whom, and how: a TOML file (tapstone config default shows one)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Listen here as well as on the socket in the store's folder
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Vec<SocketAddr>,
-    /// What is served to whom, and how: a TOML file (docs/operations.md)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
+    /// Give metrics and health to everybody who asks here
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) monitor: Option<SocketAddr>,
+    /// Set anything, over the file and the environment: limits.scans=2
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Find what is wrong, without serving
+    Check(ConfigSources),
+    /// Print every setting, and where it is from
+    Show(ConfigShow),
+    /// Print the default file, with a comment on every setting
+    Default,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShow {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) sources: ConfigSources,
 }
 
 #[derive(Debug, Subcommand)]
@@ -247,6 +291,47 @@ pub(crate) struct AuditArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Extcap {
+    /// Put a script that calls this into Wireshark's folder for extcaps, the user's own or another
+    #[arg(long, value_name = "DIR")]
+    #[expect(clippy::option_option, reason = "the flag can be there without a value")]
+    pub(crate) install: Option<Option<PathBuf>>,
+    /// Wireshark asks: which interfaces are there?
+    #[arg(long = "extcap-interfaces", hide = true)]
+    pub(crate) interfaces: bool,
+    /// Wireshark asks: which link types has the interface?
+    #[arg(long = "extcap-dlts", hide = true)]
+    pub(crate) dlts: bool,
+    /// Wireshark asks: what can be chosen?
+    #[arg(long = "extcap-config", hide = true)]
+    pub(crate) config: bool,
+    /// Wireshark's version
+    #[arg(long = "extcap-version", hide = true)]
+    pub(crate) version: Option<String>,
+    /// The interface that is meant
+    #[arg(long = "extcap-interface", hide = true)]
+    pub(crate) interface: Option<String>,
+    /// The filter of Wireshark's dialog
+    #[arg(
+        long = "extcap-capture-filter",
+        hide = true,
+        default_value = "",
+        allow_hyphen_values = true
+    )]
+    pub(crate) filter: String,
+    /// Give packets
+    #[arg(long, hide = true)]
+    pub(crate) capture: bool,
+    /// Where to
+    #[arg(long, hide = true)]
+    pub(crate) fifo: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) range: Range,
 }
 
 #[derive(Debug, Args)]

@@ -52,6 +52,15 @@ pub(crate) enum Failure {
     Connect(#[from] ConnectError),
     #[error("{}; the packets so far are whole: go on behind them with --after {after}", .status.message())]
     Broken { status: Status, after: Cursor },
+    #[error("say where the packets are: --store DIR, or --server HOST:PORT")]
+    NoPlace,
+    #[error("--capture needs --fifo; Wireshark gives both")]
+    NoFifo,
+    #[error(
+        "neither tshark nor wireshark says where its extcaps are; say where to: --install DIR, the \
+         Extcap path of Wireshark's Help, About, Folders"
+    )]
+    NoExtcapFolder,
     #[error("a bar must have some width; write it like 10s, 5m, or 1h")]
     Width,
     #[error("the server's answer makes no sense; is it of another version?")]
@@ -78,6 +87,9 @@ impl Failure {
             | Failure::Query(QueryError::Catalog(_)) => UNUSABLE,
             Failure::Query(_)
             | Failure::Instant(_)
+            | Failure::NoPlace
+            | Failure::NoFifo
+            | Failure::NoExtcapFolder
             | Failure::Width
             | Failure::Serve(ServeError::Config(_)) => USAGE,
             Failure::Server(status) => code_of(status),

@@ -11,6 +11,7 @@ mod exit;
 mod export;
 mod input;
 mod listen;
+mod monitoring;
 mod service;
 mod text;
 

@@ -48,7 +48,7 @@ impl Backend {
         if let Some(server) = &place.server {
             return Ok(Backend::Remote(Box::new(Remote::connect(server, place)?)));
         }
-        let folder = place.store.as_deref().expect("clap asks for one of them");
+        let folder = place.store.as_deref().ok_or(Failure::NoPlace)?;
         let in_use = match open(folder, OpenOptions { create, ..OpenOptions::default() }) {
             Err(Failure::Open(OpenError::InUse(error @ LockError::Held { .. }))) => error,
             opened => return opened.map(Backend::Local),

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &FlowsArgs) -> Result<u8, Failure> {
     let code = tell_completeness(end.completeness.as_ref());
     let took = text::duration(started.elapsed());
     text::say(&format_args!("{} flows, {took}, {}", end.flows, complete(code)));
-    if end.cut && args.selectors.limit.is_none() {
+    if end.cut && args.selectors.range.limit.is_none() {
         text::complain(&"the server gives no more at once; ask for less time");
     }
     Ok(code)

@@ -1,6 +1,8 @@
 //! What each command does.
 
 mod audit;
+mod config;
+mod extcap;
 mod flows;
 mod histogram;
 mod import;
@@ -12,7 +14,7 @@ mod token;
 use tapstone::parse_instant;
 use tapstone_client::proto;
 
-use crate::cli::{Command, Selectors};
+use crate::cli::{Command, Range, Selectors};
 use crate::exit::{COMPLETE, Failure, INCOMPLETE};
 use crate::service::convert;
 use crate::text;
@@ -30,21 +32,28 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Seal(args) => report::seal(args),
         Command::Serve(args) => serve::run(args),
         Command::Audit(args) => audit::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Extcap(args) => extcap::run(args),
         Command::Token(args) => token::run(args),
     }
 }
 
 fn selection(selectors: &Selectors) -> Result<proto::Selection, Failure> {
+    Ok(proto::Selection { filter: selectors.filter.join(" "), ..within(&selectors.range)? })
+}
+
+/// Everything of a range, whatever the filter.
+fn within(range: &Range) -> Result<proto::Selection, Failure> {
     let now = convert::now();
     let instant =
         |text: &Option<String>| text.as_ref().map(|text| parse_instant(text, now)).transpose();
     Ok(proto::Selection {
-        since: instant(&selectors.since)?.map(convert::time),
-        until: instant(&selectors.until)?.map(convert::time),
-        filter: selectors.filter.join(" "),
-        metadata: selectors.metadata.clone().unwrap_or_default(),
-        limit: selectors.limit,
-        after: selectors.after.map_or_else(Vec::new, tapstone::Cursor::to_bytes),
+        since: instant(&range.since)?.map(convert::time),
+        until: instant(&range.until)?.map(convert::time),
+        filter: String::new(),
+        metadata: range.metadata.clone().unwrap_or_default(),
+        limit: range.limit,
+        after: range.after.map_or_else(Vec::new, tapstone::Cursor::to_bytes),
     })
 }
 

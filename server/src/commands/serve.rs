@@ -1,23 +1,27 @@
 //! `tapstone serve`
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tapstone::{OpenOptions, Store};
 use tapstone_client::proto;
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::service::Routes;
 use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
 use crate::access::Policy;
 use crate::backend::{open, socket};
 use crate::cli::Serve;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Loaded};
 use crate::exit::{COMPLETE, Failure};
-use crate::listen::{ListenError, Listener, Tls};
+use crate::listen::{Counters, ListenError, Listener, Tls};
+use crate::monitoring::{Metrics, Monitor, Telling, UPKEEP};
 use crate::service::Service;
 use crate::service::gate::Gate;
-use crate::text;
 
 /// How long requests under way may go on after the server was told to end.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -46,11 +50,16 @@ pub(crate) enum ServeError {
 pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     // What is wrong with the configuration shows before anything is touched.
     let config = config(args).map_err(ServeError::from)?;
-    let policy = config.policy().map_err(ServeError::from)?;
-    let store = open(&args.store, OpenOptions { create: true, ..OpenOptions::default() })?;
+    let policy = config.check().map_err(ServeError::from)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().thread_name("serve").build().map_err(Failure::Runtime)?;
+    let telling = {
+        let _within = runtime.enter();
+        Telling::start(&config.log, &config.traces).map_err(|it| ServeError::Config(it.into()))?
+    };
+    let store = open(&args.store, OpenOptions { create: true, ..OpenOptions::default() })?;
     let served = runtime.block_on(serve(args, &config, policy, &store));
+    drop(telling);
     // What still runs holds the store open.
     runtime.shutdown_timeout(DRAIN);
     served?;
@@ -58,15 +67,9 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     Ok(COMPLETE)
 }
 
-/// What the file says, and what was typed over it.
+/// What file, environment and flags say.
 fn config(args: &Serve) -> Result<Config, ConfigError> {
-    let mut config = match &args.config {
-        Some(path) => Config::read(path)?,
-        None => Config::default(),
-    };
-    if !args.listen.is_empty() {
-        config.listen.addresses.clone_from(&args.listen);
-    }
+    let mut config = Loaded::read(&args.sources)?.config;
     config.listen.socket.get_or_insert_with(|| socket(&args.store));
     Ok(config)
 }
@@ -79,20 +82,30 @@ async fn serve(
 ) -> Result<(), ServeError> {
     let service = Service::new(store.clone(), config.limits);
     let listener = Listener::bind(&config.listen, policy.has_tokens()).await?;
-    let (addresses, tls) = (listener.addresses(), listener.tls());
-    let counters = listener.counters();
+    let monitor = Monitor::bind(config.monitoring.address).await?;
+    let (addresses, tls, counters) = (listener.addresses(), listener.tls(), listener.counters());
     let incoming = listener.incoming();
     let (closer, gate) = (incoming.closer(), Gate::new(policy, service.audit()));
-    let server = builder().layer(gate.clone()).add_routes(routes(&service).await);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let routes = routes(&service).add_service(health);
+    report(&reporter, ServingStatus::Serving).await;
+    let server = builder().layer(gate.clone()).add_routes(routes);
     let socket = config.listen.socket.as_deref().expect("a configuration that is served has one");
-    text::say(&format_args!("serving {} on unix:{}", args.store.display(), socket.display()));
+    tracing::info!("serving {} on unix:{}", args.store.display(), socket.display());
     for address in addresses {
-        text::say(&format_args!("serving on {address}"));
+        tracing::info!("serving on {address}");
     }
+    let ready = monitor.ready();
+    let monitored = tokio::spawn(watched(monitor, store.clone(), service, Arc::clone(&counters)));
+    ready.set(true);
+    tell_systemd(NotifyState::Ready);
     let (told, is_told) = tokio::sync::oneshot::channel();
     let ended = async {
         attend(args, &gate, tls.as_ref()).await;
-        text::say(&"ending: requests under way are finished");
+        tell_systemd(NotifyState::Stopping);
+        tracing::info!("ending: requests under way are finished");
+        ready.set(false);
+        report(&reporter, ServingStatus::NotServing).await;
         closer.close();
         told.send(()).ok();
     };
@@ -103,17 +116,46 @@ async fn serve(
     };
     tokio::select! {
         served = served => served?,
-        () = patience => text::complain(&"requests that took too long were broken off"),
+        () = patience => tracing::warn!("requests that took too long were broken off"),
     }
-    text::say(&format_args!(
+    // It holds the store.
+    monitored.abort();
+    monitored.await.ok();
+    tracing::info!(
         "{} connections served, {} handshakes failed, {} timed out, {} turned away",
         counters.accepted(),
         counters.handshakes_failed(),
         counters.handshakes_timed_out(),
         counters.refused(),
-    ));
+    );
     fs::remove_file(socket).ok();
     Ok(())
+}
+
+/// Gives metrics and health to those who watch, where somebody may.
+async fn watched(monitor: Monitor, store: Store, service: Service, counters: Arc<Counters>) {
+    let Some(address) = monitor.address() else { return };
+    tracing::info!("metrics and health on http://{address}");
+    let metrics = Arc::new(Metrics::start(store, service, counters));
+    let upkeep = async {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            metrics.keep_up();
+        }
+    };
+    tokio::select! {
+        served = monitor.serve(Arc::clone(&metrics)) => if let Err(error) = served {
+            tracing::error!(%error, "metrics and health are given no more");
+        },
+        () = upkeep => {}
+    }
+}
+
+/// Tells systemd, when it started this.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
 }
 
 /// Follows signals until one says that it is over; SIGHUP exchanges certificates and identities.
@@ -127,8 +169,8 @@ async fn attend(args: &Serve, gate: &Gate, tls: Option<&Tls>) {
             _ = terminate.recv() => return,
             _ = interrupt.recv() => return,
             _ = hangup.recv() => match reload(args, gate, tls) {
-                Ok(()) => text::say(&"identities and certificates were read anew"),
-                Err(error) => text::complain(&format_args!("{error}; all stays as it was")),
+                Ok(()) => tracing::info!("identities and certificates were read anew"),
+                Err(error) => tracing::error!("{error}; all stays as it was"),
             },
         }
     }
@@ -157,21 +199,20 @@ fn builder() -> Server {
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
 }
 
-async fn routes(service: &Service) -> Routes {
-    let (reporter, health) = tonic_health::server::health_reporter();
+/// Tells who asks by gRPC whether requests are taken.
+async fn report(reporter: &HealthReporter, status: ServingStatus) {
     for name in ["", "tapstone.v1.Tapstone", "tapstone.v1.Admin"] {
-        reporter.set_service_status(name, tonic_health::ServingStatus::Serving).await;
+        reporter.set_service_status(name, status).await;
     }
+}
+
+fn routes(service: &Service) -> Routes {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTOR)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made when this was compiled");
     let mut routes = Routes::builder();
-    routes
-        .add_service(service.tapstone())
-        .add_service(service.admin())
-        .add_service(health)
-        .add_service(reflection);
+    routes.add_service(service.tapstone()).add_service(service.admin()).add_service(reflection);
     routes.routes()
 }

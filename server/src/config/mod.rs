@@ -1,24 +1,42 @@
-//! The configuration of a server: one TOML file, and what was typed over it.
+//! The configuration of a server: one TOML file, the environment over it, and what was typed over
+//! both.
 
+mod keys;
+mod layers;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::{Accounts, IdentitySettings, Mistake, Policy, Settings};
-use crate::listen::ListenSettings;
+use crate::cli::ConfigSources;
+use crate::listen::{ListenError, ListenSettings, Listener};
+use crate::monitoring::{LogError, LogSettings, MonitoringSettings, TraceSettings};
 use crate::service::Limits;
+pub(crate) use keys::{DEFAULT_FILE, keys};
+use layers::Layers;
+pub(crate) use layers::{LayerError, Origin};
 
 /// Everything that can be set.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     /// Where to listen.
     pub(crate) listen: ListenSettings,
-    /// Who may do what.
-    pub(crate) identity: Vec<IdentitySettings>,
     /// How much may be done at once.
     pub(crate) limits: Limits,
+    /// Where to be watched.
+    pub(crate) monitoring: MonitoringSettings,
+    /// What is told while serving.
+    pub(crate) log: LogSettings,
+    /// Where requests are traced.
+    pub(crate) traces: TraceSettings,
+    /// Who may do what.
+    pub(crate) identity: Vec<IdentitySettings>,
 }
 
 /// Why a configuration cannot be used.
@@ -40,53 +58,119 @@ pub(crate) enum ConfigError {
         /// What is wrong, and where.
         source: Box<toml::de::Error>,
     },
+    /// What is over the file cannot be used.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// What is over the file does not fit, by itself or with the file.
+    #[error("with what {over} set: {source}")]
+    Together {
+        /// What is over it.
+        over: String,
+        /// What is wrong.
+        source: Box<toml::de::Error>,
+    },
+    /// Limits that nothing could be done under.
+    #[error("limits.{0} = 0: nothing could ever be done; give 1 or more")]
+    NoRoom(&'static str),
     /// Identities make no sense: all mistakes at once.
     #[error("who may do what:{}", list(.0))]
     Identities(Vec<Mistake>),
+    /// What should be listened on cannot be.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// What should be told cannot be.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 fn list(mistakes: &[Mistake]) -> String {
     mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect()
 }
 
-impl Config {
-    /// Reads a file.
-    pub(crate) fn read(path: &Path) -> Result<Config, ConfigError> {
-        let text = fs::read_to_string(path);
-        let text = text.map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let toml = |source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) };
-        toml::from_str(&text).map_err(toml)
+/// A configuration, and where it is from.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    layers: Layers,
+}
+
+impl Loaded {
+    /// Reads file, environment and flags.
+    pub(crate) fn read(sources: &ConfigSources) -> Result<Loaded, ConfigError> {
+        let text = |it: OsString| it.to_string_lossy().into_owned();
+        Loaded::layered(sources, std::env::vars_os().map(|(name, it)| (text(name), text(it))))
     }
 
-    /// Who may do what, for a server that this user runs.
+    fn layered(
+        sources: &ConfigSources,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Loaded, ConfigError> {
+        let text = match &sources.config {
+            Some(path) => read_file(path)?,
+            None => String::new(),
+        };
+        let mut layers = Layers::of_file(&text);
+        layers.add_environment(variables)?;
+        if !sources.listen.is_empty() {
+            let addresses: Vec<String> = sources.listen.iter().map(ToString::to_string).collect();
+            layers.add_flag("--listen", "listen.addresses", addresses.into());
+        }
+        if let Some(address) = sources.monitor {
+            layers.add_flag("--monitor", "monitoring.address", address.to_string().into());
+        }
+        for setting in &sources.set {
+            layers.add_typed(setting)?;
+        }
+        let config = layers.table.clone().try_into();
+        let config = config.map_err(|source| ConfigError::Together {
+            over: layers.over_the_file(),
+            source: Box::new(source),
+        })?;
+        Ok(Loaded { config, layers })
+    }
+
+    /// The value of a setting as TOML, and where it is from; `None` for a default.
+    pub(crate) fn value(&self, path: &str) -> (Option<toml::Value>, Option<Origin>) {
+        let table = toml::Table::try_from(&self.config).expect("a configuration is a table");
+        let whole = Some(toml::Value::Table(table));
+        let value = path.split('.').fold(whole, |value, name| value?.get(name).cloned());
+        (value, self.layers.origins.get(path).cloned())
+    }
+}
+
+/// Reads a file that is a configuration by itself: what is wrong in it is told with its line.
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let toml = |source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) };
+    toml::from_str::<Config>(&text).map_err(toml)?;
+    Ok(text)
+}
+
+impl Config {
+    /// Finds what is wrong without touching anything; gives who may do what, for a server that
+    /// this user runs.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in the order of the file.
+    pub(crate) fn check(&self) -> Result<Policy, ConfigError> {
+        let policy = self.policy()?;
+        Listener::check(&self.listen, policy.has_tokens())?;
+        if let Some(name) = self.limits.without_room() {
+            return Err(ConfigError::NoRoom(name));
+        }
+        self.log.check()?;
+        self.traces.check()?;
+        Ok(policy)
+    }
+
+    /// Who may do what.
     pub(crate) fn policy(&self) -> Result<Policy, ConfigError> {
         // Without it no identity has a user's name.
         let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let settings = Settings { identity: self.identity.clone() };
         let own = rustix::process::getuid().as_raw();
         Policy::new(&settings, own, &Accounts::parse(&accounts)).map_err(ConfigError::Identities)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<Config, ConfigError> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), text).unwrap();
-        Config::read(file.path())
-    }
-
-    #[test]
-    fn what_is_not_set_has_its_default_and_what_is_unknown_is_refused() {
-        let config = read("[limits]\nscans = 2\n[listen]\naddresses = [\"127.0.0.1:1\"]").unwrap();
-        assert_eq!(config.limits, Limits { scans: 2, ..Limits::default() });
-        assert!(config.policy().is_ok());
-        let error = read("[limits]\nscan = 2").unwrap_err().to_string();
-        assert!(error.contains("scan") && error.contains("line 2"), "{error}");
-        let error = read("[[identity]]\nname = \"x\"\nroles = [\"king\"]").unwrap().policy();
-        let error = error.unwrap_err().to_string();
-        assert!(error.contains("king"), "{error}");
     }
 }

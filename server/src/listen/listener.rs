@@ -27,8 +27,7 @@ impl Listener {
         if settings.addresses.is_empty() && settings.socket.is_none() {
             return Err(ListenError::Nowhere);
         }
-        check_plaintext(settings)?;
-        let tls = settings.tls.as_ref().map(|tls| Tls::load(tls, tokens)).transpose()?;
+        let tls = Listener::check(settings, tokens)?;
         let mut tcp = Vec::new();
         for &address in &settings.addresses {
             let listener = TcpListener::bind(address).await;
@@ -39,6 +38,15 @@ impl Listener {
             None => None,
         };
         Ok(Listener { tcp, unix, tls, counters: Arc::default() })
+    }
+
+    /// Finds what is wrong before anything is opened; gives the certificates.
+    pub(crate) fn check(
+        settings: &ListenSettings,
+        tokens: bool,
+    ) -> Result<Option<Tls>, ListenError> {
+        check_plaintext(settings)?;
+        Ok(settings.tls.as_ref().map(|tls| Tls::load(tls, tokens)).transpose()?)
     }
 
     /// The TCP addresses, with the ports that the system chose where 0 was given.

@@ -7,12 +7,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tapstone::NEEDLE_MAX;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::places::Places;
+use crate::monitoring::Load;
 
 /// How much may be done at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     /// Questions about little.
@@ -45,6 +48,20 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The name of a limit that nothing could be done under.
+    pub(crate) fn without_room(&self) -> Option<&'static str> {
+        let limits = [
+            ("needles", self.needles),
+            ("scans", self.scans),
+            ("scans_per_client", self.scans_per_client),
+            ("plans", self.plans),
+            ("imports", self.imports),
+        ];
+        limits.into_iter().find(|(_, limit)| *limit == 0).map(|(name, _)| name)
+    }
+}
+
 /// Whom a request comes from: an identity.
 type Client = Arc<str>;
 
@@ -52,10 +69,10 @@ type Client = Arc<str>;
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) limits: Limits,
-    needles: Arc<Semaphore>,
-    scans: Arc<Semaphore>,
-    plans: Semaphore,
-    imports: Semaphore,
+    needles: Places,
+    scans: Places,
+    plans: Places,
+    imports: Places,
     /// Places in the queue for scans, by client; forgotten when the client has none.
     clients: Mutex<HashMap<Client, Weak<Semaphore>>>,
 }
@@ -71,10 +88,10 @@ impl Admission {
     pub(super) fn new(limits: Limits) -> Admission {
         Admission {
             limits,
-            needles: Arc::new(Semaphore::new(limits.needles)),
-            scans: Arc::new(Semaphore::new(limits.scans)),
-            plans: Semaphore::new(limits.plans),
-            imports: Semaphore::new(limits.imports),
+            needles: Places::new("needle", limits.needles),
+            scans: Places::new("scan", limits.scans),
+            plans: Places::new("plan", limits.plans),
+            imports: Places::new("import", limits.imports),
             clients: Mutex::default(),
         }
     }
@@ -82,25 +99,31 @@ impl Admission {
     /// Waits for a place for a question about so many bytes.
     pub(super) async fn enter(&self, client: &Client, bytes: u64) -> Slot {
         if bytes <= NEEDLE_MAX {
-            let place = Arc::clone(&self.needles).acquire_owned().await;
-            return Slot { _place: place.expect("it is never closed"), _of_client: None };
+            return Slot { _place: self.needles.take().await, _of_client: None };
         }
-        let of_client = self.of_client(client).acquire_owned().await;
-        let place = Arc::clone(&self.scans).acquire_owned().await;
+        let of_client = {
+            let _waiting = self.scans.wait();
+            self.of_client(client).acquire_owned().await
+        };
         Slot {
-            _place: place.expect("it is never closed"),
+            _place: self.scans.take().await,
             _of_client: Some(of_client.expect("it is never closed")),
         }
     }
 
+    /// What is under way, and what waits.
+    pub(super) fn load(&self) -> [Load; 4] {
+        [&self.needles, &self.scans, &self.plans, &self.imports].map(Places::load)
+    }
+
     /// Waits until a question may be planned.
-    pub(super) async fn planning(&self) -> SemaphorePermit<'_> {
-        self.plans.acquire().await.expect("it is never closed")
+    pub(super) async fn planning(&self) -> OwnedSemaphorePermit {
+        self.plans.take().await
     }
 
     /// Waits until a capture may be taken in.
-    pub(super) async fn importing(&self) -> SemaphorePermit<'_> {
-        self.imports.acquire().await.expect("it is never closed")
+    pub(super) async fn importing(&self) -> OwnedSemaphorePermit {
+        self.imports.take().await
     }
 
     fn of_client(&self, client: &Client) -> Arc<Semaphore> {
@@ -130,6 +153,8 @@ mod tests {
         let _second = admission.enter(&greedy, much).now_or_never().unwrap();
         assert!(admission.enter(&greedy, much).now_or_never().is_none());
         assert!(admission.enter(&greedy, NEEDLE_MAX).now_or_never().is_some());
+        let scans = Load { kind: "scan", underway: 2, waiting: 0 };
+        assert_eq!(admission.load()[1], scans);
         let third = admission.enter(&modest, much).now_or_never().unwrap();
         drop(first);
         assert!(admission.enter(&greedy, much).now_or_never().is_some());

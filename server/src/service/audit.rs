@@ -2,14 +2,19 @@
 //! it. Entries are JSON (docs/security.md).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tapstone::{AuditLog, Completeness, Selection, Timestamp, format_instant};
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tonic::Status;
+use tracing::Span;
 
 use super::errors;
+use super::request_id::RequestId;
 use crate::access::{Denied, Grant, Peer};
+use crate::monitoring::count;
 
 /// Writes to a store's audit log.
 #[derive(Clone, Debug)]
@@ -20,7 +25,18 @@ pub(crate) struct Audit(AuditLog);
 pub(super) struct Asked {
     log: AuditLog,
     sequence: u64,
-    outcome: Value,
+    method: &'static str,
+    span: Span,
+    began: Instant,
+    outcome: Outcome,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug)]
+struct Outcome {
+    what: &'static str,
+    packets: u64,
+    bytes: u64,
 }
 
 impl Audit {
@@ -32,19 +48,21 @@ impl Audit {
     pub(super) async fn asked(
         &self,
         who: &Asker,
-        method: &str,
+        method: &'static str,
         what: Value,
     ) -> Result<Asked, Status> {
         let entry = json!({
             "event": "asked",
             "identity": &*who.grant.identity,
             "peer": who.peer.to_string(),
+            "request": who.id.to_string(),
             "method": method,
             "query": what,
         });
         let sequence = self.append(&entry).await?;
-        let outcome = json!({ "outcome": "broken off" });
-        Ok(Asked { log: self.0.clone(), sequence, outcome })
+        let outcome = Outcome { what: "broken off", packets: 0, bytes: 0 };
+        let (log, span, began) = (self.0.clone(), who.span.clone(), Instant::now());
+        Ok(Asked { log, sequence, method, span, began, outcome })
     }
 
     /// Tells of a request that was refused.
@@ -52,12 +70,14 @@ impl Audit {
         &self,
         peer: &Peer,
         path: &str,
+        id: &RequestId,
         denied: &Denied,
     ) -> Result<(), Status> {
         let entry = json!({
             "event": "refused",
             "identity": denied.identity.as_deref(),
             "peer": peer.to_string(),
+            "request": id.to_string(),
             "method": shortened(path),
             "reason": denied.audit,
         });
@@ -66,6 +86,7 @@ impl Audit {
 
     async fn append(&self, entry: &Value) -> Result<u64, Status> {
         let appended = self.0.append(entry.to_string().as_bytes()).await;
+        count::audit_record();
         appended.map_err(|error| errors::audit(&error))
     }
 }
@@ -75,24 +96,38 @@ impl Audit {
 pub(super) struct Asker {
     pub(super) grant: Grant,
     pub(super) peer: Arc<str>,
+    pub(super) id: RequestId,
+    /// Of the request, to its very end.
+    pub(super) span: Span,
 }
 
 impl Asked {
+    /// Tells the log of the server when its first packets went out.
+    pub(super) fn tell_first(&self, took: Duration) {
+        tracing::debug!(parent: &self.span, ?took, "its first packets");
+    }
+
     /// Says what became of it.
-    pub(super) fn outcome(&mut self, what: &str, packets: u64, bytes: u64) {
-        self.outcome = json!({ "outcome": what, "packets": packets, "bytes": bytes });
+    pub(super) fn outcome(&mut self, what: &'static str, packets: u64, bytes: u64) {
+        self.outcome = Outcome { what, packets, bytes };
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
+        let (Outcome { what, packets, bytes }, took) = (self.outcome, self.began.elapsed());
+        count::request(self.method, what, took);
+        let millis = took.as_secs_f64() * 1000.0;
+        tracing::info!(parent: &self.span, outcome = what, packets, bytes, millis, "answered");
         // Without a runtime the server is gone, and an entry without its end says just that.
         let Ok(runtime) = Handle::try_current() else { return };
-        let mut entry = json!({ "event": "answered", "of": self.sequence });
-        if let (Some(entry), Value::Object(outcome)) = (entry.as_object_mut(), self.outcome.take())
-        {
-            entry.extend(outcome);
-        }
+        let entry = json!({
+            "event": "answered",
+            "of": self.sequence,
+            "outcome": what,
+            "packets": packets,
+            "bytes": bytes,
+        });
         let log = self.log.clone();
         runtime.spawn(async move {
             if let Err(error) = log.append(entry.to_string().as_bytes()).await {

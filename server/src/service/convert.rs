@@ -141,11 +141,18 @@ pub(crate) fn flows_end(flows: &Flows, limit: Option<u64>) -> proto::FlowsEnd {
     }
 }
 
+/// The states that a store can be in so far; more come with the state machine.
+pub(crate) const STATES: [&str; 2] = ["NORMAL", "DEGRADED"];
+
+/// The state that a store is in.
+pub(crate) fn state(info: &Info) -> &'static str {
+    STATES[usize::from(!info.damage.is_empty())]
+}
+
 pub(crate) fn info(info: &Info) -> proto::InfoResponse {
     proto::InfoResponse {
         store: info.store.to_string(),
-        // More states come with the state machine.
-        state: if info.damage.is_empty() { "NORMAL" } else { "DEGRADED" }.to_owned(),
+        state: state(info).to_owned(),
         packets: info.packets,
         packet_bytes: info.packet_bytes,
         stored_bytes: info.stored_bytes,
@@ -157,6 +164,9 @@ pub(crate) fn info(info: &Info) -> proto::InfoResponse {
         interfaces: info.interfaces.iter().map(interface).collect(),
         damage: info.damage.clone(),
         io: if info.without_ring.is_none() { "io_uring" } else { "blocking" }.to_owned(),
+        unindexed: info.unindexed,
+        disk_free: info.space.map(|space| space.free),
+        disk_total: info.space.map(|space| space.total),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

@@ -3,15 +3,18 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use tonic::body::Body;
 use tonic::{Request, Status};
 use tower::{Layer, Service};
+use tracing::Instrument;
 
 use super::audit::{Asker, Audit};
+use super::request_id::{HEADER, RequestId};
 use super::{convert, errors};
 use crate::access::{Denied, Grant, Kind, Peer, Policy, bearer};
+use crate::monitoring::count;
 
 /// Lets through what the policy grants; the grant goes along with the request.
 #[derive(Clone, Debug)]
@@ -37,9 +40,16 @@ impl Gate {
     }
 
     /// Tells the log of a refusal, and then the caller.
-    async fn refuse(self, peer: Peer, path: String, denied: Denied) -> http::Response<Body> {
-        tracing::warn!(%peer, method = path, reason = denied.audit, "refused");
-        let told = self.audit.refused(&peer, &path, &denied).await;
+    async fn refuse(
+        self,
+        peer: Peer,
+        path: String,
+        id: RequestId,
+        denied: Denied,
+    ) -> http::Response<Body> {
+        tracing::warn!(%peer, reason = denied.audit, "refused");
+        count::refused(denied.kind.name());
+        let told = self.audit.refused(&peer, &path, &id, &denied).await;
         told.err().unwrap_or_else(|| errors::denied(&denied)).into_http()
     }
 }
@@ -62,10 +72,12 @@ pub(crate) struct Gated<S> {
 impl<S> Service<http::Request<Body>> for Gated<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
 {
     type Response = http::Response<Body>;
     type Error = S::Error;
-    type Future = Either<BoxFuture<'static, Result<Self::Response, S::Error>>, S::Future>;
+    type Future = BoxFuture<'static, Result<Self::Response, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -75,18 +87,27 @@ where
         // Only connections of ours get here, and all of them say who is there.
         let peer = request.extensions().get::<Peer>().cloned();
         let peer = peer.expect("the listener says who connected");
-        match self.gate.judge(&peer, &request) {
+        let id = RequestId::of(request.headers());
+        let path = request.uri().path().to_owned();
+        let span = tracing::info_span!("request", %id, method = path);
+        let header = id.to_header();
+        let answer: Self::Future = match self.gate.judge(&peer, &request) {
             Ok(grant) => {
-                let asker = Asker { grant, peer: peer.to_string().into() };
-                request.extensions_mut().insert(asker);
-                Either::Right(self.inner.call(request))
+                let (peer, span) = (peer.to_string().into(), span.clone());
+                request.extensions_mut().insert(Asker { grant, peer, id, span });
+                Box::pin(self.inner.call(request))
             }
             Err(denied) => {
-                let path = request.uri().path().to_owned();
-                let refused = self.gate.clone().refuse(peer, path, denied);
-                Either::Left(Box::pin(async { Ok(refused.await) }))
+                let refused = self.gate.clone().refuse(peer, path, id, denied);
+                Box::pin(async { Ok(refused.await) })
             }
-        }
+        };
+        let answer = answer.instrument(span);
+        Box::pin(async {
+            let mut response = answer.await?;
+            response.headers_mut().insert(HEADER, header);
+            Ok(response)
+        })
     }
 }
 
@@ -98,6 +119,13 @@ pub(super) fn asker<T>(request: &Request<T>) -> Result<Asker, Status> {
 }
 
 impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Unauthenticated => "unauthenticated",
+            Kind::PermissionDenied => "permission_denied",
+        }
+    }
+
     pub(super) fn code(&self) -> tonic::Code {
         match self {
             Kind::Unauthenticated => tonic::Code::Unauthenticated,

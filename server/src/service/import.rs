@@ -12,6 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::audit::{self, Asker};
 use super::{Service, convert, errors};
+use crate::monitoring::count;
 
 /// Messages under way between the network and the store.
 const QUEUE: usize = 4;
@@ -37,6 +38,7 @@ pub(super) async fn take(
     });
     let (stored, ()) = tokio::join!(stored, forward(requests, pieces));
     let report = stored?.map_err(|error| errors::import(&error))?;
+    count::import(&report);
     let outcome = if report.damage.is_some() { "damaged" } else { "stored" };
     asked.outcome(outcome, report.packets, report.packet_bytes);
     Ok(convert::imported(&report))

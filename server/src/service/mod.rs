@@ -9,7 +9,9 @@ mod flows;
 mod form;
 pub(crate) mod gate;
 mod import;
+mod places;
 mod query;
+mod request_id;
 mod watch;
 
 use std::pin::Pin;
@@ -25,6 +27,7 @@ use tapstone_client::proto::tapstone_server::{Tapstone, TapstoneServer};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::monitoring::{Load, count};
 use admission::Admission;
 pub(crate) use admission::Limits;
 use audit::{Asked, Asker, Audit};
@@ -57,6 +60,11 @@ impl Service {
         self.audit.clone()
     }
 
+    /// What is under way, and what waits.
+    pub(crate) fn load(&self) -> [Load; 4] {
+        self.admission.load()
+    }
+
     /// Finding packets, and taking captures in.
     pub(crate) fn tapstone(&self) -> TapstoneServer<Service> {
         TapstoneServer::new(self.clone()).max_decoding_message_size(REQUEST_MAX)
@@ -85,7 +93,7 @@ impl Service {
     async fn asked(
         &self,
         asker: &Asker,
-        method: &str,
+        method: &'static str,
         selection: &Selection,
     ) -> Result<Asked, Status> {
         self.audit.asked(asker, method, audit::question(selection)).await
@@ -139,6 +147,7 @@ impl Tapstone for Service {
             let bytes = counting.bytes_to_read();
             let _slot = self.admission.enter(&asker.grant.identity, bytes).await;
             let answer = counting.await;
+            count::answer("Count", answer.packets, 0);
             asked.outcome(audit::whole(&answer.completeness), answer.packets, 0);
             Ok::<_, Status>((answer, bytes))
         };

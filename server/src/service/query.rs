@@ -17,6 +17,7 @@ use super::deadline::Deadline;
 use super::form::Form;
 use super::watch::Watched;
 use super::{Messages, Service, convert};
+use crate::monitoring::count;
 
 /// Plans a query and waits for its turn; gives the messages of its answer.
 pub(super) async fn start(
@@ -29,10 +30,14 @@ pub(super) async fn start(
     let (form, bytes_left) = (Form::new(request.form()), request.max_bytes.unwrap_or(u64::MAX));
     let selection = service.selection(request.selection, &asker)?;
     let asked = service.asked(&asker, "Query", &selection).await?;
+    let told = began.elapsed();
     let limit = selection.limit;
     let packets = service.plan(move |store| store.query_stream(&selection)).await?;
+    let planned = began.elapsed();
     let bytes_searched = packets.bytes_to_read();
     let slot = service.admission.enter(&asker.grant.identity, bytes_searched).await;
+    let let_in = began.elapsed();
+    tracing::debug!(?told, ?planned, ?let_in, bytes_searched, "a query begins");
     let giving = Giving {
         packets,
         form,
@@ -41,6 +46,7 @@ pub(super) async fn start(
         began,
         bytes_searched,
         end: None,
+        began_to_give: false,
         asked,
         _slot: slot,
     };
@@ -57,6 +63,8 @@ struct Giving {
     began: Instant,
     bytes_searched: u64,
     end: Option<End>,
+    /// Whether any packet is on its way.
+    began_to_give: bool,
     asked: Asked,
     _slot: Slot,
 }
@@ -110,6 +118,11 @@ impl Stream for Giving {
             |content| Poll::Ready(Some(Ok(proto::QueryResponse { content: Some(content) })));
         let cursor = self.packets.answer().cursor;
         if let Some(content) = self.form.take(cursor) {
+            if cursor.is_some() && !std::mem::replace(&mut self.began_to_give, true) {
+                let took = self.began.elapsed();
+                count::first_packet(took);
+                self.asked.tell_first(took);
+            }
             return message(content);
         }
         match (&self.end, gathered) {
@@ -133,6 +146,7 @@ impl Drop for Giving {
             Some(End::Told) => audit::whole(&answer.completeness),
             Some(End::Gathered(_)) | None => "broken off",
         };
+        count::answer("Query", answer.packets, answer.bytes);
         self.asked.outcome(outcome, answer.packets, answer.bytes);
     }
 }

@@ -6,9 +6,12 @@ mod access;
 mod commands;
 mod crash;
 mod exactness;
+mod python;
 mod served;
 mod serving;
 mod token;
+mod watching;
+mod wireshark;
 
 use std::path::Path;
 

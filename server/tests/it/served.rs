@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tapstone_client::{Address, Client, Credentials};
@@ -13,6 +14,8 @@ pub(crate) struct Served {
     /// What it listens on besides the Unix socket.
     pub(crate) address: Address,
     socket: Address,
+    /// What it said.
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Served {
@@ -30,17 +33,38 @@ impl Served {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("it says where it listens").unwrap();
-            if let Some(address) = line.strip_prefix("serving on ") {
-                break address.parse().unwrap();
-            }
-        };
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = Arc::clone(&log);
         // It must never wait for somebody to read what it says.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| heard.lock().unwrap().push(line));
+        });
         let socket = Address::Unix(store.join("socket"));
-        Served { child, address, socket }
+        let mut served = Served { child, address: socket.clone(), socket, log };
+        served.address = served.address_after("serving on ").parse().unwrap();
+        served
+    }
+
+    /// The first line of its log that has these words; waits for it.
+    pub(crate) fn wait_for(&self, words: &str) -> String {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(20) {
+            let log = self.log.lock().unwrap();
+            if let Some(line) = log.iter().find(|line| line.contains(words)) {
+                return line.clone();
+            }
+            drop(log);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("it never said {words:?}, but {:#?}", self.log.lock().unwrap());
+    }
+
+    /// The address that its log has behind these words.
+    pub(crate) fn address_after(&self, words: &str) -> String {
+        let line = self.wait_for(words);
+        let (_, behind) = line.split_once(words).unwrap();
+        behind.split(['"', ' ']).next().unwrap().to_owned()
     }
 
     /// A client through the Unix socket.

@@ -12,7 +12,7 @@ use crate::run;
 use crate::served::Served;
 
 /// A folder with a capture, and a store `s` that has it.
-fn stored(bytes: u64) -> tempfile::TempDir {
+pub(crate) fn stored(bytes: u64) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut file = File::create(dir.path().join("a.pcap")).unwrap();
     Workload::short_flows(bytes, 9).write(&mut file).unwrap();

@@ -1,0 +1,181 @@
+//! What is counted, and how Prometheus is told of it.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+use tapstone::{CatalogError, Store};
+
+use super::Ready;
+use crate::listen::Counters;
+use crate::service::{Service, convert};
+
+/// Upper bounds of the times that are counted, in seconds.
+const BUCKETS: [f64; 16] =
+    [0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+/// How often what was counted is put together when nobody asks.
+pub(crate) const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What is under way in a queue, and what waits in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) kind: &'static str,
+    pub(crate) underway: usize,
+    pub(crate) waiting: usize,
+}
+
+/// Gives what was counted.
+pub(crate) struct Metrics {
+    handle: PrometheusHandle,
+    store: Store,
+    service: Service,
+    connections: std::sync::Arc<Counters>,
+    process: Collector,
+}
+
+impl Metrics {
+    /// Begins to count, for this process.
+    pub(crate) fn start(
+        store: Store,
+        service: Service,
+        connections: std::sync::Arc<Counters>,
+    ) -> Metrics {
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS);
+        let recorder = builder.expect("there are buckets").build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).ok();
+        describe();
+        let process = Collector::default();
+        process.describe();
+        Metrics { handle, store, service, connections, process }
+    }
+
+    /// Puts together what was counted, which otherwise grows.
+    pub(crate) fn keep_up(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// Everything, in Prometheus' text format. Reads the catalog.
+    pub(crate) fn render(&self, ready: &Ready) -> String {
+        gauge!("tapstone_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        gauge!("tapstone_ready").set(f64::from(u8::from(ready.get())));
+        if let Err(error) = self.gauge_store() {
+            tracing::error!(%error, "the metrics of the store are not of now");
+        }
+        for Load { kind, underway, waiting } in self.service.load() {
+            gauge!("tapstone_requests_underway", "kind" => kind).set(underway as f64);
+            gauge!("tapstone_requests_waiting", "kind" => kind).set(waiting as f64);
+        }
+        let it = &self.connections;
+        counter!("tapstone_connections_total").absolute(it.accepted());
+        counter!("tapstone_handshakes_failed_total").absolute(it.handshakes_failed());
+        counter!("tapstone_handshakes_timed_out_total").absolute(it.handshakes_timed_out());
+        counter!("tapstone_connections_turned_away_total").absolute(it.refused());
+        self.process.collect();
+        self.handle.render()
+    }
+
+    fn gauge_store(&self) -> Result<(), CatalogError> {
+        let info = self.store.info()?;
+        gauge!("tapstone_store_packets").set(info.packets as f64);
+        gauge!("tapstone_store_packet_bytes").set(info.packet_bytes as f64);
+        gauge!("tapstone_store_stored_bytes").set(info.stored_bytes as f64);
+        gauge!("tapstone_store_index_bytes").set(info.index_bytes as f64);
+        gauge!("tapstone_store_flows").set(info.flows as f64);
+        gauge!("tapstone_store_segments").set(info.segments as f64);
+        gauge!("tapstone_unindexed_segments").set(info.unindexed as f64);
+        gauge!("tapstone_damage").set(info.damage.len() as f64);
+        if let Some(space) = info.space {
+            gauge!("tapstone_disk_free_bytes").set(space.free as f64);
+            gauge!("tapstone_disk_total_bytes").set(space.total as f64);
+        }
+        let now = convert::state(&info);
+        for state in convert::STATES {
+            gauge!("tapstone_state", "state" => state).set(f64::from(u8::from(state == now)));
+        }
+        Ok(())
+    }
+}
+
+/// What requests are counted by, where they happen. Nothing is, unless [`Metrics::start`]ed.
+pub(crate) mod count {
+    use std::time::Duration;
+
+    use metrics::{counter, histogram};
+    use tapstone::ImportReport;
+
+    /// A request that was let in has ended.
+    pub(crate) fn request(method: &'static str, outcome: &'static str, took: Duration) {
+        counter!("tapstone_requests_total", "method" => method, "outcome" => outcome).increment(1);
+        histogram!("tapstone_request_seconds", "method" => method).record(took);
+    }
+
+    /// An answer has given so much.
+    pub(crate) fn answer(method: &'static str, packets: u64, bytes: u64) {
+        counter!("tapstone_answer_packets_total", "method" => method).increment(packets);
+        counter!("tapstone_answer_bytes_total", "method" => method).increment(bytes);
+    }
+
+    /// The first packets of an answer are on their way.
+    pub(crate) fn first_packet(took: Duration) {
+        histogram!("tapstone_first_packet_seconds").record(took);
+    }
+
+    /// A capture was taken in.
+    pub(crate) fn import(report: &ImportReport) {
+        counter!("tapstone_import_packets_total").increment(report.packets);
+        counter!("tapstone_import_packet_bytes_total").increment(report.packet_bytes);
+        counter!("tapstone_import_cut_packets_total").increment(report.cut_packets);
+        counter!("tapstone_import_skipped_blocks_total").increment(report.skipped_blocks);
+    }
+
+    /// A request was not let in.
+    pub(crate) fn refused(reason: &'static str) {
+        counter!("tapstone_refused_total", "reason" => reason).increment(1);
+    }
+
+    /// A record went into the audit log.
+    pub(crate) fn audit_record() {
+        counter!("tapstone_audit_records_total").increment(1);
+    }
+}
+
+fn describe() {
+    describe_gauge!("tapstone_build_info", "The version that runs.");
+    describe_gauge!("tapstone_ready", "Whether requests are taken.");
+    describe_gauge!("tapstone_state", "The state of the store: 1 for the one it is in.");
+    describe_gauge!("tapstone_damage", "What was found wrong with the store since it was opened.");
+    describe_gauge!("tapstone_store_packets", "Packets stored.");
+    describe_gauge!("tapstone_store_packet_bytes", "Captured bytes of the packets stored.");
+    describe_gauge!("tapstone_store_stored_bytes", "Bytes of the segment files.");
+    describe_gauge!("tapstone_store_index_bytes", "Bytes of splits and catalog.");
+    describe_gauge!("tapstone_store_flows", "Flows, counted once for each segment.");
+    describe_gauge!("tapstone_store_segments", "Segments, open ones included.");
+    describe_gauge!("tapstone_unindexed_segments", "Sealed segments that are not indexed yet.");
+    describe_gauge!("tapstone_disk_free_bytes", "Room that is left where the store is.");
+    describe_gauge!("tapstone_disk_total_bytes", "All the room where the store is.");
+    describe_gauge!("tapstone_requests_underway", "Requests that have a place, by kind.");
+    describe_gauge!("tapstone_requests_waiting", "Requests that wait for a place, by kind.");
+    describe_counter!("tapstone_requests_total", "Requests that were let in and have ended.");
+    describe_histogram!("tapstone_request_seconds", "From a request to the end of its answer.");
+    describe_histogram!("tapstone_first_packet_seconds", "From a query to its first packets.");
+    describe_counter!("tapstone_answer_packets_total", "Packets given or counted.");
+    describe_counter!("tapstone_answer_bytes_total", "Captured bytes of packets given.");
+    describe_counter!("tapstone_import_packets_total", "Packets taken in.");
+    describe_counter!("tapstone_import_packet_bytes_total", "Captured bytes taken in.");
+    describe_counter!("tapstone_import_cut_packets_total", "Packets cut to the snapshot length.");
+    describe_counter!(
+        "tapstone_import_skipped_blocks_total",
+        "Blocks without packets passed over."
+    );
+    describe_counter!("tapstone_refused_total", "Requests that were not let in.");
+    describe_counter!("tapstone_audit_records_total", "Records written to the audit log.");
+    describe_counter!("tapstone_connections_total", "Connections that were let in.");
+    describe_counter!("tapstone_handshakes_failed_total", "TLS handshakes that failed.");
+    describe_counter!("tapstone_handshakes_timed_out_total", "TLS handshakes that took too long.");
+    describe_counter!(
+        "tapstone_connections_turned_away_total",
+        "Connections closed since too many handshakes were under way."
+    );
+}
