@@ -11,7 +11,7 @@ use crate::simulation;
 #[derive(Debug)]
 pub struct FolderLock {
     /// None in a simulation, where there is one process.
-    _file: Option<File>,
+    file: Option<File>,
 }
 
 /// Why a folder cannot be held.
@@ -40,7 +40,7 @@ impl FolderLock {
     /// When another process holds it, or the file cannot be written.
     pub fn take(folder: &Path) -> Result<FolderLock, LockError> {
         if simulation::world().is_some() {
-            return Ok(FolderLock { _file: None });
+            return Ok(FolderLock { file: None });
         }
         let path = folder.join("lock");
         let fail = |operation| {
@@ -67,13 +67,34 @@ impl FolderLock {
         file.set_len(0).map_err(fail("write"))?;
         file.rewind().map_err(fail("write"))?;
         file.write_all(holder.as_bytes()).map_err(fail("write"))?;
-        Ok(FolderLock { _file: Some(file) })
+        Ok(FolderLock { file: Some(file) })
+    }
+}
+
+impl Drop for FolderLock {
+    /// Gives the folder free outright. Closing the file would not: a process that is being started by
+    /// another thread has it open too, until its program is there.
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // Where that fails, closing is all that is left.
+            file.unlock().ok();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_free_though_a_process_being_started_still_has_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = FolderLock::take(dir.path()).unwrap();
+        let also_open = held.file.as_ref().unwrap().try_clone().unwrap();
+        drop(held);
+        FolderLock::take(dir.path()).unwrap();
+        drop(also_open);
+    }
 
     #[test]
     fn a_held_folder_names_its_holder() {
