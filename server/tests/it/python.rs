@@ -15,7 +15,6 @@ fn example(folder: &std::path::Path, words: &[&str]) -> Output {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that was not run must not look like one that was")]
 fn the_python_example_saves_what_the_command_line_does() {
     let dir = stored(1 << 20);
     let served = Served::start(&dir.path().join("s"));
