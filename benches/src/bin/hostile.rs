@@ -147,6 +147,10 @@ async fn attack(token: &str, streams: usize, harm: &Arc<Harm>) -> Result<()> {
         tasks.spawn(hostile::reset_rapidly(address, Arc::clone(harm)));
         tasks.spawn(hostile::send_garbage(address, number, Arc::clone(harm)));
     }
-    while tasks.join_next().await.is_some() {}
+    while !harm.over.load(Ordering::Relaxed) {
+        tokio::time::sleep(THINKING).await;
+    }
+    // Some of them wait for an answer that does not come.
+    tasks.shutdown().await;
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Who may read how much at once, so that memory keeps its bound and nobody starves.
 //!
 //! A question that must look at little of the store is answered at once. One that must look at much
-//! (an export, a count by full scan) waits for one of few places, and a client can stand in that
-//! queue only so often: the others' turns come whatever it asks for.
+//! (an export, a count by full scan) waits for one of few places. A client can stand in either queue
+//! only so often: the others' turns come whatever it asks for, and however slowly it takes the
+//! answers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -20,6 +21,8 @@ use crate::monitoring::Load;
 pub(crate) struct Limits {
     /// Questions about little.
     pub(crate) needles: usize,
+    /// Of these, for one client.
+    pub(crate) needles_per_client: usize,
     /// Questions about much; each may take some 200 MiB of memory.
     pub(crate) scans: usize,
     /// Of these, for one client.
@@ -38,6 +41,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             needles: 64,
+            needles_per_client: 32,
             scans: 4,
             scans_per_client: 2,
             plans: 8,
@@ -53,6 +57,7 @@ impl Limits {
     pub(crate) fn without_room(&self) -> Option<&'static str> {
         let limits = [
             ("needles", self.needles),
+            ("needles_per_client", self.needles_per_client),
             ("scans", self.scans),
             ("scans_per_client", self.scans_per_client),
             ("plans", self.plans),
@@ -73,15 +78,23 @@ pub(super) struct Admission {
     scans: Places,
     plans: Places,
     imports: Places,
-    /// Places in the queue for scans, by client; forgotten when the client has none.
-    clients: Mutex<HashMap<Client, Weak<Semaphore>>>,
+    /// Places in the queues, by client; forgotten when the client has none.
+    clients: Mutex<HashMap<Client, Weak<OfClient>>>,
+}
+
+/// How often a client can stand in each queue.
+#[derive(Debug)]
+struct OfClient {
+    needles: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
 }
 
 /// A place; dropping it gives it back.
 #[derive(Debug)]
 pub(super) struct Slot {
     _place: OwnedSemaphorePermit,
-    _of_client: Option<OwnedSemaphorePermit>,
+    _permit: OwnedSemaphorePermit,
+    _client: Arc<OfClient>,
 }
 
 impl Admission {
@@ -98,17 +111,17 @@ impl Admission {
 
     /// Waits for a place for a question about so many bytes.
     pub(super) async fn enter(&self, client: &Client, bytes: u64) -> Slot {
-        if bytes <= NEEDLE_MAX {
-            return Slot { _place: self.needles.take().await, _of_client: None };
-        }
-        let of_client = {
-            let _waiting = self.scans.wait();
-            self.of_client(client).acquire_owned().await
+        let of_client = self.of_client(client);
+        let (queue, own) = if bytes <= NEEDLE_MAX {
+            (&self.needles, Arc::clone(&of_client.needles))
+        } else {
+            (&self.scans, Arc::clone(&of_client.scans))
         };
-        Slot {
-            _place: self.scans.take().await,
-            _of_client: Some(of_client.expect("it is never closed")),
-        }
+        let permit = {
+            let _waiting = queue.wait();
+            own.acquire_owned().await.expect("it is never closed")
+        };
+        Slot { _place: queue.take().await, _permit: permit, _client: of_client }
     }
 
     /// What is under way, and what waits.
@@ -126,13 +139,16 @@ impl Admission {
         self.imports.take().await
     }
 
-    fn of_client(&self, client: &Client) -> Arc<Semaphore> {
+    fn of_client(&self, client: &Client) -> Arc<OfClient> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(places) = clients.get(client).and_then(Weak::upgrade) {
             return places;
         }
         clients.retain(|_, places| places.strong_count() > 0);
-        let places = Arc::new(Semaphore::new(self.limits.scans_per_client));
+        let queue = |places| Arc::new(Semaphore::new(places));
+        let Limits { needles_per_client, scans_per_client, .. } = self.limits;
+        let (needles, scans) = (queue(needles_per_client), queue(scans_per_client));
+        let places = Arc::new(OfClient { needles, scans });
         clients.insert(Arc::clone(client), Arc::downgrade(&places));
         places
     }
@@ -142,6 +158,18 @@ impl Admission {
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+
+    /// Answers that nobody took held every place.
+    #[tokio::test]
+    async fn whoever_asks_for_little_very_often_leaves_room_for_the_others() {
+        let limits = Limits { needles: 3, needles_per_client: 2, ..Limits::default() };
+        let admission = Admission::new(limits);
+        let (greedy, modest): (Client, Client) = ("a".into(), "b".into());
+        let _held: Vec<Slot> =
+            (0..2).map(|_| admission.enter(&greedy, 1).now_or_never().unwrap()).collect();
+        assert!(admission.enter(&greedy, 1).now_or_never().is_none());
+        assert!(admission.enter(&modest, 1).now_or_never().is_some());
+    }
 
     #[tokio::test]
     async fn whoever_asks_for_much_leaves_room_for_the_others() {

@@ -6,6 +6,7 @@ mod access;
 mod commands;
 mod crash;
 mod exactness;
+mod hostile;
 mod python;
 mod served;
 mod serving;

@@ -6,10 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
-
 use crate::run;
-use crate::served::Served;
+use crate::served::{Served, known_by_token};
 use crate::serving::stored;
 
 #[expect(clippy::print_stderr, reason = "a test that was not run must not look like one that was")]
@@ -41,15 +39,8 @@ fn tshark_shows_what_the_server_has_for_filter_and_time() {
     let home = dir.path();
     fs::set_permissions(home, Permissions::from_mode(0o777)).unwrap();
     assert_eq!(run(home, &["extcap", "--install", "extcap"]).0, 0);
-    let made = run(home, &["token", "shark", "--role", "packet-retrieval", "--json"]).1;
-    let made: Value = serde_json::from_str(&made).unwrap();
-    let token = made["token"].as_str().unwrap();
-    let identity = format!(
-        "[[identity]]\nname = \"shark\"\ntoken = {}\nroles = [\"packet-retrieval\"]\n",
-        made["hash"]
-    );
-    let config = home.join("server.toml").display().to_string();
-    fs::write(&config, identity).unwrap();
+    let (config, token) = known_by_token(home);
+    let token = token.as_str();
     let interfaces = tshark(home, token, &["-D"]);
     let interfaces = String::from_utf8_lossy(&interfaces.stdout).into_owned();
     assert!(interfaces.contains("tapstone (Tapstone packet store)"), "{interfaces}");
