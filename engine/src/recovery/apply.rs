@@ -125,10 +125,7 @@ pub(crate) fn apply_later(builder: &Builder, step: Later) -> bool {
     };
     let path = segment.path.display();
     match done {
-        Ok(damaged) => {
-            builder.unindexed.tell(damaged);
-            true
-        }
+        Ok(()) => true,
         Err(error) => {
             let text = format!("{path} could not be {what} and is read as it is: {error}");
             builder.unindexed.tell([text]);
@@ -140,7 +137,7 @@ pub(crate) fn apply_later(builder: &Builder, step: Later) -> bool {
 
 /// Seals what verified of an open segment. Footer and trailer are written behind it before the
 /// name changes, and sealed under a salt of their own, so doing it again repeats no nonce.
-fn finish(builder: &Builder, segment: &Segment, end: u64) -> Result<Vec<String>, RecoverError> {
+fn finish(builder: &Builder, segment: &Segment, end: u64) -> Result<(), RecoverError> {
     let replayed = replay(segment)?;
     let flows = replayed.table.len() as u32;
     let pages = footer_and_trailer(&segment.opened, &segment.map, flows, end);
@@ -153,15 +150,12 @@ fn finish(builder: &Builder, segment: &Segment, end: u64) -> Result<Vec<String>,
     index(builder, Arc::new(sealed), replayed)
 }
 
-/// Makes split and catalog row; gives what could not be read of the segment.
-fn index(
-    builder: &Builder,
-    segment: Arc<Segment>,
-    replayed: Replayed,
-) -> Result<Vec<String>, RecoverError> {
+/// Makes split and catalog row. What could not be read of the segment is told before it counts as
+/// indexed: whoever waits for that asks next what is wrong.
+fn index(builder: &Builder, segment: Arc<Segment>, replayed: Replayed) -> Result<(), RecoverError> {
     let path = segment.path.display();
     let tell = |(offset, what)| format!("{path} at offset {offset}: {what}");
-    let damaged = replayed.damaged.into_iter().map(tell).collect();
+    builder.unindexed.tell(replayed.damaged.into_iter().map(tell));
     let stored_bytes = blocking::file_len(&segment.path)?.unwrap_or(0);
     builder.build(&Job {
         segment: Arc::clone(&segment),
@@ -171,5 +165,5 @@ fn index(
         wal: None,
         done: None,
     })?;
-    Ok(damaged)
+    Ok(())
 }
