@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use http::header::AUTHORIZATION;
 use tonic::body::Body;
 use tonic::{Request, Status};
@@ -88,18 +88,18 @@ where
         let peer = request.extensions().get::<Peer>().cloned();
         let peer = peer.expect("the listener says who connected");
         let id = RequestId::of(request.headers());
-        let path = request.uri().path().to_owned();
-        let span = tracing::info_span!("request", %id, method = path);
+        let span = tracing::info_span!("request", %id, method = request.uri().path());
         let header = id.to_header();
-        let answer: Self::Future = match self.gate.judge(&peer, &request) {
+        let answer = match self.gate.judge(&peer, &request) {
             Ok(grant) => {
                 let (peer, span) = (peer.to_string().into(), span.clone());
                 request.extensions_mut().insert(Asker { grant, peer, id, span });
-                Box::pin(self.inner.call(request))
+                Either::Left(self.inner.call(request))
             }
             Err(denied) => {
+                let path = request.uri().path().to_owned();
                 let refused = self.gate.clone().refuse(peer, path, id, denied);
-                Box::pin(async { Ok(refused.await) })
+                Either::Right(async { Ok(refused.await) })
             }
         };
         let answer = answer.instrument(span);
