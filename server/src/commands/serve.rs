@@ -18,8 +18,8 @@ use crate::backend::{open, socket};
 use crate::cli::Serve;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::exit::{COMPLETE, Failure};
-use crate::listen::{Counters, ListenError, Listener, Tls};
-use crate::monitoring::{Metrics, Monitor, Telling, UPKEEP};
+use crate::listen::{ListenError, Listener, Tls};
+use crate::monitoring::{Metrics, Monitor, Ready, Telling, UPKEEP};
 use crate::service::Service;
 use crate::service::gate::Gate;
 
@@ -82,7 +82,10 @@ async fn serve(
 ) -> Result<(), ServeError> {
     let service = Service::new(store.clone(), config.limits);
     let listener = Listener::bind(&config.listen, policy.has_tokens()).await?;
-    let monitor = Monitor::bind(config.monitoring.address).await?;
+    let monitor = match config.monitoring.address {
+        Some(address) => Some(Monitor::bind(address).await?),
+        None => None,
+    };
     let (addresses, tls, counters) = (listener.addresses(), listener.tls(), listener.counters());
     let incoming = listener.incoming();
     let (closer, gate) = (incoming.closer(), Gate::new(policy, service.audit()));
@@ -95,8 +98,11 @@ async fn serve(
     for address in addresses {
         tracing::info!("serving on {address}");
     }
-    let ready = monitor.ready();
-    let monitored = tokio::spawn(watched(monitor, store.clone(), service, Arc::clone(&counters)));
+    let ready = Ready::default();
+    let monitored = monitor.map(|monitor| {
+        let metrics = Metrics::start(store.clone(), service, Arc::clone(&counters));
+        tokio::spawn(watched(monitor, metrics, ready.clone()))
+    });
     ready.set(true);
     tell_systemd(NotifyState::Ready);
     let (told, is_told) = tokio::sync::oneshot::channel();
@@ -119,8 +125,10 @@ async fn serve(
         () = patience => tracing::warn!("requests that took too long were broken off"),
     }
     // It holds the store.
-    monitored.abort();
-    monitored.await.ok();
+    if let Some(monitored) = monitored {
+        monitored.abort();
+        monitored.await.ok();
+    }
     tracing::info!(
         "{} connections served, {} handshakes failed, {} timed out, {} turned away",
         counters.accepted(),
@@ -132,11 +140,9 @@ async fn serve(
     Ok(())
 }
 
-/// Gives metrics and health to those who watch, where somebody may.
-async fn watched(monitor: Monitor, store: Store, service: Service, counters: Arc<Counters>) {
-    let Some(address) = monitor.address() else { return };
-    tracing::info!("metrics and health on http://{address}");
-    let metrics = Arc::new(Metrics::start(store, service, counters));
+/// Gives metrics and health to those who watch.
+async fn watched(monitor: Monitor, metrics: Metrics, ready: Ready) {
+    let metrics = Arc::new(metrics);
     let upkeep = async {
         loop {
             tokio::time::sleep(UPKEEP).await;
@@ -144,7 +150,7 @@ async fn watched(monitor: Monitor, store: Store, service: Service, counters: Arc
         }
     };
     tokio::select! {
-        served = monitor.serve(Arc::clone(&metrics)) => if let Err(error) = served {
+        served = monitor.serve(Arc::clone(&metrics), ready) => if let Err(error) = served {
             tracing::error!(%error, "metrics and health are given no more");
         },
         () = upkeep => {}

@@ -16,11 +16,10 @@ use tokio::net::TcpListener;
 use super::Metrics;
 use crate::listen::ListenError;
 
-/// The listener, and whether the server takes requests.
+/// The listener, open; nobody is answered yet.
 #[derive(Debug)]
 pub(crate) struct Monitor {
-    listener: Option<TcpListener>,
-    ready: Ready,
+    listener: TcpListener,
 }
 
 /// Whether the server takes requests.
@@ -39,37 +38,24 @@ impl Ready {
 }
 
 impl Monitor {
-    /// Opens the listener, where there shall be one.
-    pub(crate) async fn bind(address: Option<SocketAddr>) -> Result<Monitor, ListenError> {
-        let listener = match address {
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|source| ListenError::Tcp { address, source })?)
-            }
-            None => None,
-        };
-        Ok(Monitor { listener, ready: Ready::default() })
-    }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
-    }
-
-    /// Says whether the server takes requests.
-    pub(crate) fn ready(&self) -> Ready {
-        self.ready.clone()
+    /// Opens the listener.
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Monitor, ListenError> {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| ListenError::Tcp { address, source })?;
+        Ok(Monitor { listener })
     }
 
     /// Answers, until dropped.
-    pub(crate) async fn serve(self, metrics: Arc<Metrics>) -> io::Result<()> {
-        let Some(listener) = self.listener else { return std::future::pending().await };
+    pub(crate) async fn serve(self, metrics: Arc<Metrics>, ready: Ready) -> io::Result<()> {
+        if let Ok(address) = self.listener.local_addr() {
+            tracing::info!("metrics and health on http://{address}");
+        }
         let router = Router::new()
             .route("/metrics", get(render))
             .route("/healthz", get(|| async { "alive\n" }))
-            .route("/readyz", get(ready))
-            .with_state((metrics, self.ready));
-        axum::serve(listener, router).await
+            .route("/readyz", get(told_ready))
+            .with_state((metrics, ready));
+        axum::serve(self.listener, router).await
     }
 }
 
@@ -81,7 +67,7 @@ async fn render(State((metrics, ready)): State<(Arc<Metrics>, Ready)>) -> impl I
     }
 }
 
-async fn ready(State((_, ready)): State<(Arc<Metrics>, Ready)>) -> (StatusCode, &'static str) {
+async fn told_ready(State((_, ready)): State<(Arc<Metrics>, Ready)>) -> (StatusCode, &'static str) {
     if ready.get() {
         (StatusCode::OK, "ready\n")
     } else {

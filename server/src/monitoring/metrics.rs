@@ -1,5 +1,6 @@
 //! What is counted, and how Prometheus is told of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
@@ -30,17 +31,13 @@ pub(crate) struct Metrics {
     handle: PrometheusHandle,
     store: Store,
     service: Service,
-    connections: std::sync::Arc<Counters>,
+    connections: Arc<Counters>,
     process: Collector,
 }
 
 impl Metrics {
     /// Begins to count, for this process.
-    pub(crate) fn start(
-        store: Store,
-        service: Service,
-        connections: std::sync::Arc<Counters>,
-    ) -> Metrics {
+    pub(crate) fn start(store: Store, service: Service, connections: Arc<Counters>) -> Metrics {
         let builder = PrometheusBuilder::new().set_buckets(&BUCKETS);
         let recorder = builder.expect("there are buckets").build_recorder();
         let handle = recorder.handle();
