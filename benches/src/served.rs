@@ -55,6 +55,26 @@ impl Drop for Server {
     }
 }
 
+/// A configuration that knows someone who may retrieve packets by a token; gives its file and the
+/// token.
+///
+/// # Errors
+///
+/// When no token is made, or the file cannot be.
+pub fn known_by_token(tapstone: &Path, folder: &Path) -> Result<(String, String)> {
+    let words = ["token", "friend", "--role", "packet-retrieval", "--json"];
+    let made = Command::new(tapstone).args(words).output()?;
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout)?;
+    let hash = &made["hash"];
+    let identity = format!(
+        "[[identity]]\nname = \"friend\"\ntoken = {hash}\nroles = [\"packet-retrieval\"]\n"
+    );
+    let config = folder.join("server.toml");
+    fs::write(&config, identity)?;
+    let token = made["token"].as_str().ok_or("no token was made")?;
+    Ok((config.display().to_string(), token.to_owned()))
+}
+
 /// Everything that a filter matches.
 #[must_use]
 pub fn selection(filter: &str) -> Option<proto::Selection> {

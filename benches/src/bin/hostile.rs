@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use tapstone_benches::hostile::{self, Harm};
 use tapstone_benches::large_store;
-use tapstone_benches::served::{Result, Server, ask, quantile, quantiles};
+use tapstone_benches::served::{Result, Server, ask, known_by_token, quantile, quantiles};
 use tapstone_benches::workload::Needle;
 use tapstone_client::{Address, Client, Credentials};
 
@@ -51,7 +50,7 @@ async fn main() -> Result<()> {
     fs::create_dir_all(&args.folder)?;
     let store = args.folder.join("hostile");
     let (_, needles) = large_store::make(&store, args.store_bytes, 2, 5)?;
-    let (config, token) = mallory(&args.tapstone, &args.folder)?;
+    let (config, token) = known_by_token(&args.tapstone, &args.folder)?;
     let words = ["--listen", ADDRESS, "--config", &config];
     let server = Server::start(&args.tapstone, &store, &words)?;
     let socket = Address::Unix(store.join("socket"));
@@ -86,22 +85,6 @@ async fn main() -> Result<()> {
     println!("needles, afterwards        {}", quantiles(&mut after));
     drop(server);
     Ok(fs::remove_dir_all(store)?)
-}
-
-/// A configuration that knows one who turns out to mean harm; gives its file, and the token.
-fn mallory(tapstone: &Path, folder: &Path) -> Result<(String, String)> {
-    let mut command = Command::new(tapstone);
-    let made =
-        command.args(["token", "mallory", "--role", "packet-retrieval", "--json"]).output()?;
-    let made: serde_json::Value = serde_json::from_slice(&made.stdout)?;
-    let text = |name: &str| made[name].as_str().map(str::to_owned).ok_or("no token was made");
-    let identity = format!(
-        "[[identity]]\nname = \"mallory\"\ntoken = \"{}\"\nroles = [\"packet-retrieval\"]\n",
-        text("hash")?
-    );
-    let config = folder.join("hostile.toml");
-    fs::write(&config, identity)?;
-    Ok((config.display().to_string(), text("token")?))
 }
 
 /// Milliseconds to the first packet of every needle that good clients found.

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use assert_cmd::cargo::cargo_bin;
 use tapstone_benches::hostile::{self, Harm};
-use tapstone_benches::served::ask;
+use tapstone_benches::served::{ask, known_by_token};
 use tapstone_client::{Address, Client, Credentials};
 
-use crate::served::{Served, known_by_token};
+use crate::served::Served;
 use crate::serving::stored;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn good_clients_get_their_answers_while_others_do_harm() {
     let dir = stored(4 << 20);
-    let (config, token) = known_by_token(dir.path());
+    let (config, token) = known_by_token(cargo_bin!("tapstone"), dir.path()).unwrap();
     let served = Served::start_with(&dir.path().join("s"), &["--config", &config]);
     let address: SocketAddr = served.address_after("serving on ").parse().unwrap();
     let place: Address = format!("http://{address}").parse().unwrap();

@@ -18,20 +18,6 @@ pub(crate) struct Served {
     log: Arc<Mutex<Vec<String>>>,
 }
 
-/// A configuration that knows someone who may retrieve packets by a token; gives its file and the
-/// token.
-pub(crate) fn known_by_token(folder: &Path) -> (String, String) {
-    let words = ["token", "friend", "--role", "packet-retrieval", "--json"];
-    let made: serde_json::Value = serde_json::from_str(&crate::run(folder, &words).1).unwrap();
-    let hash = &made["hash"];
-    let identity = format!(
-        "[[identity]]\nname = \"friend\"\ntoken = {hash}\nroles = [\"packet-retrieval\"]\n"
-    );
-    let config = folder.join("server.toml");
-    std::fs::write(&config, identity).unwrap();
-    (config.display().to_string(), made["token"].as_str().unwrap().to_owned())
-}
-
 impl Served {
     /// Serves a store, and waits until it answers.
     pub(crate) fn start(store: &Path) -> Served {

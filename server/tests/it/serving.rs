@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 
+use tapstone_benches::served::selection;
 use tapstone_benches::workload::Workload;
 use tapstone_client::proto::query_response::Content;
 use tapstone_client::{Client, proto};
@@ -19,10 +20,6 @@ pub(crate) fn stored(bytes: u64) -> tempfile::TempDir {
     let (code, _, error) = run(dir.path(), &["import", "--store", "s", "a.pcap"]);
     assert_eq!(code, 0, "{error}");
     dir
-}
-
-fn selection(filter: &str) -> Option<proto::Selection> {
-    Some(proto::Selection { filter: filter.to_owned(), ..Default::default() })
 }
 
 /// The bytes of an answer, and its end.

@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::Value;
+use tapstone_benches::served::selection;
 use tapstone_client::proto;
 
 use crate::served::Served;
@@ -36,8 +37,7 @@ fn metric(body: &str, name: &str) -> f64 {
 }
 
 fn count(filter: &str) -> proto::CountRequest {
-    let selection = proto::Selection { filter: filter.to_owned(), ..Default::default() };
-    proto::CountRequest { selection: Some(selection) }
+    proto::CountRequest { selection: selection(filter) }
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn what_happens_is_counted_and_health_is_told() {
     let client = served.client().await;
     let counted = client.tapstone().count(count("tcp")).await.unwrap().into_inner();
     client.tapstone().count(count("no such filter")).await.unwrap_err();
-    let request = proto::QueryRequest { selection: count("udp").selection, ..Default::default() };
+    let request = proto::QueryRequest { selection: selection("udp"), ..Default::default() };
     let mut answer = client.tapstone().query(request).await.unwrap().into_inner();
     while answer.message().await.unwrap().is_some() {}
     let (_, body) = get(&monitor, "/metrics");

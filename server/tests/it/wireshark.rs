@@ -6,8 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use assert_cmd::cargo::cargo_bin;
+use tapstone_benches::served::known_by_token;
+
 use crate::run;
-use crate::served::{Served, known_by_token};
+use crate::served::Served;
 use crate::serving::stored;
 
 #[expect(clippy::print_stderr, reason = "a test that was not run must not look like one that was")]
@@ -38,8 +41,13 @@ fn tshark_shows_what_the_server_has_for_filter_and_time() {
     let dir = stored(1 << 20);
     let home = dir.path();
     fs::set_permissions(home, Permissions::from_mode(0o777)).unwrap();
-    assert_eq!(run(home, &["extcap", "--install", "extcap"]).0, 0);
-    let (config, token) = known_by_token(home);
+    // Where this was built may be closed to the user that tshark runs as.
+    let program = home.join("tapstone");
+    fs::copy(cargo_bin!("tapstone"), &program).unwrap();
+    let words = ["extcap", "--install", "extcap"];
+    let installed = Command::new(&program).current_dir(home).args(words).status().unwrap();
+    assert!(installed.success());
+    let (config, token) = known_by_token(&program, home).unwrap();
     let token = token.as_str();
     let interfaces = tshark(home, token, &["-D"]);
     let interfaces = String::from_utf8_lossy(&interfaces.stdout).into_owned();
