@@ -13,6 +13,9 @@ use super::life::FOLDER;
 /// What the audit log is told of every import.
 pub(super) const AUDIT_ENTRY: &[u8] = b"imported";
 
+/// One of the seven flows, which is asked for by its address.
+const FLOW: u8 = 3;
+
 /// The packet of a number: a UDP datagram of one of seven flows that begins with it.
 pub(super) fn packet(number: u64) -> (Timestamp, Vec<u8>) {
     let filler = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize;
@@ -106,8 +109,8 @@ impl Model {
         Ok(Found { packets, told })
     }
 
-    /// Everything acknowledged is there, and nothing twice; gives how many packets there are.
-    pub(super) fn holds(&self, store: &Store) -> Result<u64, String> {
+    /// Everything acknowledged is there, and nothing twice; gives the packets that are there.
+    pub(super) fn holds(&self, store: &Store) -> Result<Vec<u64>, String> {
         let (found, missing) = self.found(store)?;
         if !missing.is_empty() {
             return Err(format!("incomplete: {missing}"));
@@ -118,7 +121,7 @@ impl Model {
                 let damage = store.damage();
                 Err(format!("packet {number} was acknowledged and is gone; damage: {damage:?}"))
             }
-            None => Ok(found.len() as u64),
+            None => Ok(found.into_keys().collect()),
         }
     }
 
@@ -135,13 +138,13 @@ impl Model {
         }
     }
 
-    /// As [`holds`](Self::holds), and the store is sound to its last byte, one flow's packets are
-    /// found by the index, and taking everything in again leaves each packet once.
-    pub(super) fn holds_for_good(&self, store: &Store) -> Result<(), String> {
+    /// As [`holds`](Self::holds), and the store is sound to its last byte, and finds one flow's
+    /// packets by its index.
+    pub(super) fn holds_soundly(&self, store: &Store) -> Result<(), String> {
         let found = self.holds(store)?;
         let counted = store.info().map_err(|it| it.to_string())?.packets;
-        if counted != found {
-            return Err(format!("{found} packets found, {counted} counted"));
+        if counted != found.len() as u64 {
+            return Err(format!("{} packets found, {counted} counted", found.len()));
         }
         let mut damage = store.check().damage;
         if self.faulty {
@@ -152,16 +155,22 @@ impl Model {
             return Err(format!("check: {damage:?}"));
         }
         self.audit_log_holds()?;
+        let selection = Selection { filter: format!("host 10.0.0.{FLOW}"), ..Selection::default() };
+        let counted = store.count(&selection).map_err(|it| it.to_string())?.packets;
+        let expected = found.iter().filter(|it| packet(**it).1[19] == FLOW).count() as u64;
+        let told = || format!("{counted} of {expected} by filter");
+        (counted == expected).then_some(()).ok_or_else(told)
+    }
+
+    /// As [`holds_soundly`](Self::holds_soundly), and goes on so when everything was taken in
+    /// again: each packet is there once.
+    pub(super) fn holds_for_good(&self, store: &Store) -> Result<(), String> {
+        self.holds_soundly(store)?;
         for given in &self.given {
             let options = ImportOptions { name: "again", ..ImportOptions::default() };
             store.import(&capture(given.clone())[..], options).map_err(|it| it.to_string())?;
         }
-        Model { acknowledged: self.given.clone(), ..self.clone() }.holds(store)?;
-        let filter = "host 10.0.0.3".to_owned();
-        let selection = Selection { filter, ..Selection::default() };
-        let found = store.count(&selection).map_err(|it| it.to_string())?.packets;
-        let given = self.given.iter().cloned().flatten();
-        let expected = given.filter(|number| packet(*number).1[19] == 3).count() as u64;
-        (found == expected).then_some(()).ok_or_else(|| format!("{found} of {expected} by filter"))
+        let all = Model { acknowledged: self.given.clone(), ..self.clone() };
+        all.holds_soundly(store)
     }
 }
