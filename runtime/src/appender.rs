@@ -119,6 +119,15 @@ impl Appender {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
+    /// Ends it without a promise about what it wrote: waits until no write is under way any more, so
+    /// that nothing changes the file after this.
+    pub async fn give_up(mut self) {
+        while !self.in_flight.is_empty() {
+            self.finish_write().await.ok();
+        }
+        self.file.close().await.ok();
+    }
+
     async fn start_write(&mut self) -> Result<(), FileError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());

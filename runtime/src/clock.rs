@@ -14,6 +14,13 @@ pub fn unix_nanos() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Lets this thread wait.
+pub fn wait(duration: Duration) {
+    if simulation::world().is_none() {
+        std::thread::sleep(duration);
+    }
+}
+
 /// A clock that measures how long something takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);

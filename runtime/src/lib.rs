@@ -3,7 +3,8 @@
 //! [`Shards`] are the cores: one glommio executor each, pinned, on a thread of its own; where
 //! io_uring is refused, a plain thread each. On a shard, [`file::DirectFile`] and
 //! [`appender::Appender`] do direct I/O. [`blocking`] is for the threads that are not shards. Within
-//! a [`simulation`] all of it happens in memory, as a seed decides.
+//! a [`simulation`] all of it happens in memory, as a seed decides. [`packet_ring`] gives the live
+//! packets of a network interface.
 //!
 //! What is assumed of the disk:
 //!
@@ -15,7 +16,7 @@
 //!    any order or not at all.
 //! 4. A rename is atomic, and durable once the directory has been synced.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod aligned;
 pub mod appender;
@@ -24,6 +25,8 @@ pub mod clock;
 pub mod direct_writer;
 pub mod file;
 pub mod lock;
+pub mod packet_ring;
+pub mod privileges;
 mod random;
 mod shards;
 pub mod simulation;
@@ -31,7 +34,7 @@ mod threads;
 
 pub use random::random_bytes;
 pub use shards::{
-    Shards, Spawned, StartError, Task, TaskClass, TaskLost, spawn_local, yield_if_needed,
+    Shards, Spawned, StartError, Task, TaskClass, TaskLost, sleep, spawn_local, yield_if_needed,
 };
 pub use simulation::is_real;
 pub use threads::{Thread, block_on, map, spawn_thread};

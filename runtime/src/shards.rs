@@ -315,6 +315,19 @@ async fn yield_on_ring(now: Instant) {
     }
 }
 
+/// Lets other tasks of the shard run for about so long.
+pub async fn sleep(duration: Duration) {
+    if is_on_ring() {
+        glommio::timer::sleep(duration.max(SHORTEST_SLEEP)).await;
+    } else if simulation::world().is_some() {
+        futures_lite::future::yield_now().await;
+    } else {
+        // It blocks all that the shard does, as its reads and writes do.
+        std::thread::sleep(duration.min(TURN));
+        futures_lite::future::yield_now().await;
+    }
+}
+
 /// The answer of a task on a shard: wait for it on a thread, or await it.
 pub struct Task<T> {
     answered: Pin<Box<Receiver<T>>>,

@@ -16,6 +16,8 @@ pub const PACKET_FLAGS: u16 = 2;
 pub const INTERFACE_NAME: u16 = 2;
 /// `if_description`.
 pub const INTERFACE_DESCRIPTION: u16 = 3;
+/// `if_filter`: a zero, and a filter in libpcap's language.
+pub const INTERFACE_FILTER: u16 = 11;
 /// `if_tsresol`.
 pub(super) const TIME_RESOLUTION: u16 = 9;
 /// `if_tsoffset`.

@@ -126,12 +126,59 @@ pub(super) fn decode(
     })
 }
 
+/// The inverse of [`decode`]: code, jt, jf, k of instruction number `index`; `None` for a jump that
+/// is too far, which no decoded program has.
+pub(super) fn encode(instruction: Instruction, index: usize) -> Option<(u16, u8, u8, u32)> {
+    use Instruction as I;
+    let simple = |code: u16, k: u32| Some((code, 0, 0, k));
+    let with = |code: u16, operand: Operand| match operand {
+        Operand::Constant(k) => (code, k),
+        Operand::X => (code | 0x08, 0),
+    };
+    let distance = |to: u16| u8::try_from(usize::from(to).checked_sub(index + 1)?).ok();
+    match instruction {
+        I::Load(size, k) => simple(0x20 | size_code(size), k),
+        I::LoadIndirect(size, k) => simple(0x40 | size_code(size), k),
+        I::LoadLength => simple(0x80, 0),
+        I::LoadConstant(k) => simple(0x00, k),
+        I::LoadMemory(slot) => simple(0x60, slot.into()),
+        I::SetXConstant(k) => simple(0x01, k),
+        I::SetXMemory(slot) => simple(0x61, slot.into()),
+        I::SetXLength => simple(0x81, 0),
+        I::SetXHeaderLength(k) => simple(0xb1, k),
+        I::Store(slot) => simple(0x02, slot.into()),
+        I::StoreX(slot) => simple(0x03, slot.into()),
+        I::Calculate(operator, operand) => {
+            let (code, k) = with(0x04 | operator_code(operator), operand);
+            simple(code, k)
+        }
+        I::Negate => simple(0x84, 0),
+        I::Jump(to) => simple(0x05, (i64::from(to) - index as i64 - 1) as u32),
+        I::Branch(test, operand, then, otherwise) => {
+            let (code, k) = with(0x05 | test_code(test), operand);
+            Some((code, distance(then)?, distance(otherwise)?, k))
+        }
+        I::Return(k) => simple(0x06, k),
+        I::ReturnA => simple(0x16, 0),
+        I::Tax => simple(0x07, 0),
+        I::Txa => simple(0x87, 0),
+    }
+}
+
 fn size(code: u16) -> Option<Size> {
     match code & 0x18 {
         0x00 => Some(Size::Word),
         0x08 => Some(Size::Half),
         0x10 => Some(Size::Byte),
         _ => None,
+    }
+}
+
+fn size_code(size: Size) -> u16 {
+    match size {
+        Size::Word => 0x00,
+        Size::Half => 0x08,
+        Size::Byte => 0x10,
     }
 }
 
@@ -151,6 +198,21 @@ fn operator(code: u16) -> Option<Operator> {
     })
 }
 
+fn operator_code(operator: Operator) -> u16 {
+    match operator {
+        Operator::Add => 0x00,
+        Operator::Sub => 0x10,
+        Operator::Mul => 0x20,
+        Operator::Div => 0x30,
+        Operator::Or => 0x40,
+        Operator::And => 0x50,
+        Operator::Lsh => 0x60,
+        Operator::Rsh => 0x70,
+        Operator::Mod => 0x90,
+        Operator::Xor => 0xa0,
+    }
+}
+
 fn test(code: u16) -> Option<Test> {
     Some(match code {
         0x10 => Test::Equal,
@@ -159,4 +221,13 @@ fn test(code: u16) -> Option<Test> {
         0x40 => Test::AnyBit,
         _ => return None,
     })
+}
+
+fn test_code(test: Test) -> u16 {
+    match test {
+        Test::Equal => 0x10,
+        Test::Greater => 0x20,
+        Test::GreaterEqual => 0x30,
+        Test::AnyBit => 0x40,
+    }
 }

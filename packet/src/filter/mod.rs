@@ -8,10 +8,12 @@ mod compile;
 mod host_names;
 mod instruction;
 mod interpret;
+mod kernel;
 mod narrow;
 
 pub use compile::{Dialect, FilterError};
 use instruction::Instruction;
+pub use kernel::KernelInstruction;
 
 /// A compiled filter.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,258 @@
+//! Live packets of a network interface, through a ring that is shared with the kernel
+//! (`AF_PACKET` with `TPACKET_V3`, `Documentation/networking/packet_mmap.rst` of the kernel).
+//!
+//! [`open`] gives one ring for each shard; the kernel spreads the interface's flows over them. A
+//! ring is read block by block: [`PacketRing::next_block`] gives the next one that the kernel has
+//! filled, which goes back to it when it is dropped.
+
+mod block;
+mod mapping;
+mod socket;
+
+use std::io;
+use std::time::Duration;
+
+pub use block::{Packets, RingPacket, VlanTag};
+use mapping::Mapping;
+use socket::PacketSocket;
+pub use socket::{Hardware, Instruction};
+
+/// Bytes of a ring's block. It holds a packet at least, however long.
+const BLOCK_SIZE: usize = 1 << 20;
+
+/// How long the kernel keeps a block that is not full, in milliseconds.
+const RETIRED_AFTER: u32 = 100;
+/// A packet that came is seen after so long at the latest.
+pub const HELD_AT_MOST: Duration = Duration::from_millis(RETIRED_AFTER as u64 + 20);
+
+/// A program that takes nothing.
+const NOTHING: [Instruction; 1] = [Instruction { code: 6, jt: 0, jf: 0, k: 0 }];
+
+/// How to open an interface.
+#[derive(Clone, Debug)]
+pub struct RingOptions {
+    /// Rings; one gets all packets, more share the flows among them.
+    pub rings: usize,
+    /// Bytes of each ring, rounded up to whole blocks.
+    pub size: usize,
+    /// Whether packets that are not for this machine are wanted.
+    pub promiscuous: bool,
+    /// What the kernel runs over each packet: it gives the number of bytes to keep.
+    pub program: Vec<Instruction>,
+}
+
+/// Why an interface cannot be captured from.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is none of that name.
+    #[error("there is no network interface '{interface}'; there are: {}", .known.join(", "))]
+    NoSuchInterface {
+        /// The name asked for.
+        interface: String,
+        /// Those there are.
+        known: Vec<String>,
+    },
+    /// Not allowed.
+    #[error(
+        "capturing from {interface} needs the capability CAP_NET_RAW: run as root, or give it to \
+         the program (setcap cap_net_raw+ep FILE, or AmbientCapabilities=CAP_NET_RAW in the \
+         service's unit)"
+    )]
+    NotAllowed {
+        /// The interface.
+        interface: String,
+    },
+    /// The ring's memory cannot be had.
+    #[error(
+        "cannot get {size} bytes of memory for packets of {interface}: {source}; ask for less \
+         (--buffer)"
+    )]
+    Memory {
+        /// The interface.
+        interface: String,
+        /// Bytes asked for.
+        size: usize,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel refused something else.
+    #[error("cannot {what} {interface}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// How many packets came to a ring so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingCounts {
+    /// All that the program took, those that were dropped among them.
+    pub received: u64,
+    /// Those for which there was no room in the ring.
+    pub dropped: u64,
+}
+
+/// Opens an interface: one ring for each shard, to which packets come from now on.
+///
+/// # Errors
+///
+/// When there is no such interface, when it may not be captured from, and when there is no memory
+/// for the rings.
+pub fn open(interface: &str, options: &RingOptions) -> Result<Vec<PacketRing>, OpenError> {
+    let rings: Result<Vec<PacketRing>, OpenError> =
+        (0..options.rings).map(|_| PacketRing::open(interface, options)).collect();
+    let rings = rings?;
+    let failed = |what| move |source| system(what, interface, source);
+    // Nothing comes before every ring has its share of the flows: it would come twice.
+    if let [first, others @ ..] = &rings[..]
+        && !others.is_empty()
+    {
+        let group = first.socket.lead_group().map_err(failed("share the flows of"))?;
+        for ring in others {
+            ring.socket.join_group(group).map_err(failed("share the flows of"))?;
+        }
+    }
+    for ring in &rings {
+        ring.socket.filter(&options.program).map_err(failed("set a filter on"))?;
+    }
+    Ok(rings)
+}
+
+/// What kind of packets an interface has.
+///
+/// # Errors
+///
+/// When there is no such interface, or this process may not look at it.
+pub fn hardware(interface: &str) -> Result<Hardware, OpenError> {
+    let socket = PacketSocket::new().map_err(|error| refused(interface, error))?;
+    let index = socket.index_of(interface);
+    index.map_err(|error| no_such_interface(interface, error))?;
+    socket.hardware(interface).map_err(|source| system("ask for the kind of", interface, source))
+}
+
+/// Names of the interfaces there are.
+#[must_use]
+pub fn interfaces() -> Vec<String> {
+    socket::interfaces()
+}
+
+/// A ring of packets, and the socket that they come by.
+#[derive(Debug)]
+pub struct PacketRing {
+    mapping: Mapping,
+    socket: PacketSocket,
+    /// The block that the kernel fills next, or has filled.
+    next: usize,
+    counts: RingCounts,
+}
+
+impl PacketRing {
+    /// A ring to which nothing comes yet.
+    fn open(interface: &str, options: &RingOptions) -> Result<PacketRing, OpenError> {
+        let failed = |what| move |source| system(what, interface, source);
+        let socket = PacketSocket::new().map_err(|error| refused(interface, error))?;
+        let index =
+            socket.index_of(interface).map_err(|error| no_such_interface(interface, error))?;
+        socket.filter(&NOTHING).map_err(failed("set a filter on"))?;
+        let blocks = options.size.div_ceil(BLOCK_SIZE).max(2);
+        let size = blocks * BLOCK_SIZE;
+        let no_memory =
+            |source| OpenError::Memory { interface: interface.to_owned(), size, source };
+        socket.make_ring(BLOCK_SIZE, blocks, RETIRED_AFTER).map_err(no_memory)?;
+        let mapping = Mapping::new(&socket, BLOCK_SIZE, blocks).map_err(no_memory)?;
+        let hardware = socket.hardware(interface).map_err(failed("ask for the kind of"))?;
+        if hardware == Hardware::LOOPBACK {
+            // Its packets would come twice, going out and coming in.
+            socket.ignore_outgoing().map_err(failed("leave out what is sent on"))?;
+        }
+        socket.bind(index).map_err(failed("capture from"))?;
+        if options.promiscuous {
+            socket.be_promiscuous(index).map_err(failed("capture all packets of"))?;
+        }
+        Ok(PacketRing { mapping, socket, next: 0, counts: RingCounts::default() })
+    }
+
+    /// The next block that the kernel has filled, when there is one.
+    pub fn next_block(&mut self) -> Option<RingBlock<'_>> {
+        self.mapping.is_ours(self.next).then(|| RingBlock { ring: self })
+    }
+
+    /// How many packets came so far.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not say.
+    pub fn counts(&mut self) -> io::Result<RingCounts> {
+        // The kernel begins from zero each time it is asked.
+        let since = self.socket.take_statistics()?;
+        self.counts.received += u64::from(since.packets);
+        self.counts.dropped += u64::from(since.drops);
+        Ok(self.counts)
+    }
+
+    /// Lets no more packets come. Those that have come are there to be read within some time, as
+    /// [`counts`](Self::counts) says how many.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn stop(&self) -> io::Result<()> {
+        self.socket.filter(&NOTHING)
+    }
+
+    /// Runs another program over the packets that come from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses it.
+    pub fn filter(&self, program: &[Instruction]) -> io::Result<()> {
+        self.socket.filter(program)
+    }
+}
+
+/// A block of packets, which goes back to the kernel when it is dropped.
+#[derive(Debug)]
+pub struct RingBlock<'r> {
+    ring: &'r mut PacketRing,
+}
+
+impl RingBlock<'_> {
+    /// Its packets, in the order in which they came.
+    #[must_use]
+    pub fn packets(&self) -> Packets<'_> {
+        Packets::new(self.ring.mapping.block(self.ring.next))
+    }
+}
+
+impl Drop for RingBlock<'_> {
+    fn drop(&mut self) {
+        self.ring.mapping.give_back(self.ring.next);
+        self.ring.next = (self.ring.next + 1) % self.ring.mapping.blocks();
+    }
+}
+
+fn system(what: &'static str, interface: &str, source: io::Error) -> OpenError {
+    OpenError::System { what, interface: interface.to_owned(), source }
+}
+
+fn refused(interface: &str, error: io::Error) -> OpenError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            OpenError::NotAllowed { interface: interface.to_owned() }
+        }
+        _ => system("make a socket for", interface, error),
+    }
+}
+
+fn no_such_interface(interface: &str, error: io::Error) -> OpenError {
+    match error.raw_os_error() {
+        Some(libc::ENODEV) => {
+            OpenError::NoSuchInterface { interface: interface.to_owned(), known: interfaces() }
+        }
+        _ => system("find", interface, error),
+    }
+}
