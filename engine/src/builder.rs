@@ -13,6 +13,7 @@ use tapstone_packet::names::Answer;
 use tapstone_runtime::blocking;
 use tapstone_runtime::file::FileError;
 
+use crate::capture::loss;
 use crate::catalog::{Catalog, CatalogError, CheckpointRow, Sealed, SegmentRow};
 use crate::flows::table::FlowTable;
 use crate::id::StoreId;
@@ -146,6 +147,7 @@ impl Builder {
             stored_bytes: *stored_bytes,
             index_bytes,
             interfaces: segment.interfaces.iter().map(|interface| interface.encode()).collect(),
+            losses: loss::condense(segment.map.losses()),
         };
         self.catalog.add(&[Sealed {
             id: owner.segment,

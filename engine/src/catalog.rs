@@ -17,7 +17,9 @@ use tapstone_packet::time::Timestamp;
 use tapstone_runtime::blocking::{self, RandomAccessFile};
 use tapstone_runtime::file::FileError;
 
+use crate::capture::loss::Loss;
 use crate::id::SegmentId;
+use crate::retention::{Expired, ExpiredBy};
 use crate::segment::description::Checkpoint;
 
 const VERSION: u64 = 1;
@@ -25,6 +27,12 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const SEGMENTS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("segments");
 const SUMMARIES: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("summaries");
 const CHECKPOINTS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("checkpoints");
+/// In `meta`: the largest sequence number of a segment that expired. No other gets it again.
+const LAST_EXPIRED: &str = "last_expired";
+/// Segments whose files are being removed.
+const EXPIRING: TableDefinition<&[u8; 16], ()> = TableDefinition::new("expiring");
+/// What expired, by cause.
+const EXPIRED: TableDefinition<&str, &[u8]> = TableDefinition::new("expired");
 
 /// Why the catalog cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +93,9 @@ pub(crate) struct SegmentRow {
     pub(crate) index_bytes: u64,
     /// Encoded interfaces, as [`tapstone_packet::interface::Interface::encode`] writes them.
     pub(crate) interfaces: Vec<Vec<u8>>,
+    /// Packets that came while it was written and could not be stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) losses: Vec<Loss>,
 }
 
 /// Where a stream's bytes were stored before.
@@ -219,6 +230,76 @@ impl Catalog {
                 Ok((key, self.parse(&value, || format!("checkpoint at {}", key.0))?))
             })
             .collect()
+    }
+
+    /// Takes a segment out, durably: it is found no more, and its files may go.
+    pub(crate) fn begin_expiring(
+        &self,
+        id: SegmentId,
+        expired: Expired,
+        checkpoints: &[Checkpoint],
+    ) -> Result<(), CatalogError> {
+        let cause = to_text(expired.by);
+        let before = self.expired()?.into_iter().find(|it| it.by == expired.by);
+        let all = before.map_or(expired, |before| before.and(expired));
+        self.write(|transaction| {
+            transaction.open_table(SEGMENTS)?.remove(&id.0)?;
+            transaction.open_table(SUMMARIES)?.remove(&id.0)?;
+            let mut table = transaction.open_table(CHECKPOINTS)?;
+            for checkpoint in checkpoints {
+                table.remove((checkpoint.offset, checkpoint.hash))?;
+            }
+            transaction.open_table(EXPIRING)?.insert(&id.0, ())?;
+            let mut meta = transaction.open_table(META)?;
+            let last = meta.get(LAST_EXPIRED)?.map_or(0, |last| last.value());
+            meta.insert(LAST_EXPIRED, last.max(u64::from(id.sequence())))?;
+            transaction.open_table(EXPIRED)?.insert(&cause[..], &to_json(&all)[..])?;
+            Ok(())
+        })
+    }
+
+    /// The files of these segments are gone.
+    pub(crate) fn end_expiring(&self, ids: &[SegmentId]) -> Result<(), CatalogError> {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(EXPIRING)?;
+            for id in ids {
+                table.remove(&id.0)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Segments whose files are being removed, or were when a crash came.
+    pub(crate) fn expiring(&self) -> Result<Vec<SegmentId>, CatalogError> {
+        self.read(|transaction| {
+            let table = match transaction.open_table(EXPIRING) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let rows = table.iter()?.map(|row| Ok(SegmentId(*row?.0.value())));
+            rows.collect()
+        })
+    }
+
+    /// The largest sequence number of a segment that expired.
+    pub(crate) fn last_expired(&self) -> Result<Option<u32>, CatalogError> {
+        let last = self.read(|transaction| {
+            Ok(transaction.open_table(META)?.get(LAST_EXPIRED)?.map(|last| last.value()))
+        })?;
+        Ok(last.and_then(|last| u32::try_from(last).ok()))
+    }
+
+    /// What expired so far, by cause.
+    pub(crate) fn expired(&self) -> Result<Vec<Expired>, CatalogError> {
+        let rows = self.read(|transaction| {
+            let table = match transaction.open_table(EXPIRED) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let rows = table.iter()?.map(|row| Ok(row?.1.value().to_vec()));
+            rows.collect::<Result<Vec<_>, redb::Error>>()
+        })?;
+        rows.iter().map(|value| self.parse(value, || "what expired".to_owned())).collect()
     }
 
     /// Bytes of the catalog file.
@@ -363,20 +444,26 @@ impl StorageBackend for CatalogFile {
     }
 }
 
+/// A cause as JSON writes it, without the quotes.
+fn to_text(cause: ExpiredBy) -> String {
+    let text = serde_json::to_string(&cause).expect("a cause is text");
+    text.trim_matches('"').to_owned()
+}
+
 fn to_json(row: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(row).expect("rows hold numbers, strings and lists")
 }
 
 /// Instants as decimal attoseconds: JSON numbers do not reach that far.
-mod attos {
+pub(crate) mod attos {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use tapstone_packet::time::Timestamp;
 
-    pub(super) fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&time.attos())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
         let text = String::deserialize(from)?;
         text.parse().map(Timestamp::from_attos).map_err(D::Error::custom)
     }
@@ -392,6 +479,7 @@ mod tests {
         Sealed {
             id: SegmentId::new(StoreId([1; 16]), sequence, 7),
             row: SegmentRow {
+                losses: Vec::new(),
                 shard: 0,
                 created_nanos: 1,
                 packets: 2,

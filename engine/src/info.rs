@@ -1,9 +1,13 @@
 //! What is in a store.
 
+use std::collections::BTreeMap;
+
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::blocking::{self, Space};
 
+use crate::capture::CaptureCounts;
+use crate::capture::loss::{Loss, LossCause};
 use crate::catalog::CatalogError;
 use crate::id::StoreId;
 use crate::query::FlowId;
@@ -36,6 +40,10 @@ pub struct Info {
     pub unindexed: u64,
     /// Room where the store is; `None` when the system does not say.
     pub space: Option<Space>,
+    /// Packets that came and could not be stored, by cause.
+    pub lost: BTreeMap<LossCause, u64>,
+    /// What became of the packets of live interfaces since the store was opened.
+    pub captures: Vec<CaptureCounts>,
     /// What opening the store found wrong.
     pub damage: Vec<String>,
     /// Why files are read and written by blocking calls, where io_uring is refused.
@@ -64,11 +72,14 @@ impl Store {
             interfaces: self.interfaces()?,
             unindexed: self.inner.unindexed.list().len() as u64,
             space: blocking::space(self.inner.layout.root()),
+            lost: BTreeMap::new(),
+            captures: self.captures(),
             damage: self.damage(),
             without_ring: self.without_ring().map(ToString::to_string),
         };
         let catalog = blocking::file_len(self.inner.catalog.path());
         info.index_bytes += catalog.ok().flatten().unwrap_or(0);
+        rows.values().flat_map(|row| &row.losses).for_each(|loss| info.lose(loss));
         let mut times: Vec<_> = rows.values().map(|row| (row.first, row.last)).collect();
         for segment in without_row.iter().filter(|segment| !rows.contains_key(&segment.id())) {
             info.segments += 1;
@@ -77,11 +88,18 @@ impl Store {
                 info.packet_bytes += unit.packet_bytes;
                 info.stored_bytes += unit.blocks_length();
                 times.push(unit.times());
+                unit.losses.iter().for_each(|loss| info.lose(loss));
             }
         }
         let span = span(times.into_iter().filter(|(first, last)| first <= last));
         (info.first, info.last) = (span.map(|span| span.0), span.map(|span| span.1));
         Ok(info)
+    }
+}
+
+impl Info {
+    fn lose(&mut self, loss: &Loss) {
+        *self.lost.entry(loss.cause).or_default() += loss.packets;
     }
 }
 

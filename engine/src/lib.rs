@@ -10,9 +10,11 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod audit;
 mod bits;
 mod builder;
+mod capture;
 mod catalog;
 mod check;
 mod flow_list;
@@ -29,6 +31,7 @@ mod name_cache;
 mod query;
 mod recovery;
 mod replay;
+mod retention;
 mod segment;
 mod shard;
 mod store;
@@ -40,6 +43,10 @@ pub use audit::{
     AuditPlace, AuditRecord, AuditRecords, AuditReport, read_audit, verify_audit,
 };
 pub use builder::SealError;
+pub use capture::loss::{Loss, LossCause};
+pub use capture::{
+    Capture, CaptureCounts, CaptureError, CaptureOptions, LiveSource, OpenInterfaceError,
+};
 pub use catalog::CatalogError;
 pub use check::{CheckReport, Damage};
 pub use flow_list::{FlowSearch, Flows, FoundFlows};
@@ -56,6 +63,7 @@ pub use query::{
     Selection, Tallying, format_instant, parse_instant,
 };
 pub use recovery::RecoverError;
+pub use retention::{ExpireError, Expired, ExpiredBy, Free, Retention};
 pub use segment::block::BlockError;
 pub use segment::format::FormatError;
 pub use segment::reader::OpenSegmentError;
@@ -70,6 +78,7 @@ pub use tapstone_runtime::blocking::Space;
 pub use tapstone_runtime::direct_writer::DirectWriter;
 pub use tapstone_runtime::file::FileError;
 pub use tapstone_runtime::lock::LockError;
+pub use tapstone_runtime::privileges::give_up as give_up_privileges;
 pub use tapstone_runtime::{StartError, TaskLost};
 
 /// A capture of two UDP packets, for the examples in this documentation.

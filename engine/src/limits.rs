@@ -1,5 +1,7 @@
 //! Every bound of the engine, and how the bounds relate.
 
+use std::time::Duration;
+
 use tapstone_runtime::ALIGNMENT;
 
 /// How packets are cut up on their way in. The defaults are what was measured to serve best
@@ -16,16 +18,27 @@ pub struct Sizes {
     /// Flows of a segment at which it is sealed: bounds the memory of the flow table and of the
     /// split under a flood of one-packet flows.
     pub flows: usize,
+    /// How old a segment is when it is sealed, whatever it holds: an old one is indexed, and can
+    /// expire.
+    pub age: Duration,
 }
 
 impl Sizes {
     /// The largest unit that readers expect.
     pub const UNIT_MAX: usize = 16 << 20;
+    /// The usual age.
+    pub const AGE: Duration = Duration::from_secs(600);
 }
 
 impl Default for Sizes {
     fn default() -> Self {
-        Sizes { block: 256 << 10, unit: Self::UNIT_MAX, segment: 1 << 30, flows: 1 << 19 }
+        Sizes {
+            block: 256 << 10,
+            unit: Self::UNIT_MAX,
+            segment: 1 << 30,
+            flows: 1 << 19,
+            age: Self::AGE,
+        }
     }
 }
 

@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_channel::{Receiver, Sender};
 use futures_lite::future::zip;
 use tapstone_packet::time::Timestamp;
-use tapstone_runtime::{clock, yield_if_needed};
+use tapstone_runtime::clock::{self, Stopwatch};
+use tapstone_runtime::{blocking, yield_if_needed};
 use tapstone_wal::{Lsn, Wal, WalError};
 
+use crate::account::{self, Account};
 use crate::builder::{Job, SealError};
+use crate::capture::loss::{self, Loss};
 use crate::flows::table::FlowTable;
 use crate::id::StoreId;
 use crate::import::batch::Batch;
@@ -29,7 +32,7 @@ use crate::segment::reader::Segment;
 use crate::segment::writer::{SegmentWriter, UnitPackets, WriteError};
 use crate::unindexed::Unindexed;
 
-use inbox::Inbox;
+pub(crate) use inbox::Inbox;
 use view::View;
 pub(crate) use view::{Look, OpenView};
 
@@ -122,7 +125,10 @@ pub(crate) struct Shard {
     number: u16,
     view: Rc<View>,
     open: Option<Open>,
+    /// Why nothing can be taken any more.
     failure: Option<IngestError>,
+    /// What was lost since a unit was written last.
+    losses: Vec<Loss>,
     flow_of: Vec<u32>,
     ranks: Vec<u32>,
     order: Vec<u32>,
@@ -134,9 +140,11 @@ pub(crate) struct Shard {
 struct Open {
     writer: SegmentWriter,
     wal: Wal,
-    uncommitted: Vec<StoredUnit>,
+    uncommitted: Vec<(StoredUnit, account::Entry)>,
     /// Units that are durable.
     durable_units: usize,
+    /// Since it was begun.
+    age: Stopwatch,
 }
 
 impl Shard {
@@ -147,6 +155,7 @@ impl Shard {
             view: Rc::default(),
             open: None,
             failure: None,
+            losses: Vec::new(),
             flow_of: Vec::new(),
             ranks: Vec::new(),
             order: Vec::new(),
@@ -179,33 +188,86 @@ impl Shard {
     }
 
     async fn ingest(&mut self, batch: &Batch) -> Result<(), IngestError> {
-        if let Some(failure) = &self.failure {
-            return Err(failure.clone());
+        if let Some(failure) = batch.account.as_ref().and_then(Account::failure) {
+            return Err(failure);
         }
-        let result = self.try_ingest(batch).await;
+        if let Some(failure) = self.failure.clone() {
+            self.refuse(&account::Entry::of(batch), &failure);
+            return Err(failure);
+        }
+        let mut result = self.begin_and_write(batch).await;
+        match &result {
+            Ok(()) => result = self.seal_or_commit().await,
+            Err(error) => self.refuse(&account::Entry::of(batch), error),
+        }
         if let Err(error) = &result {
-            // What the disk holds of this is unknown: the segment is left as it is, and finished
-            // from what verifies when the store is opened next.
-            self.failure = Some(error.clone());
+            self.give_up(error).await;
         }
         result
     }
 
-    async fn try_ingest(&mut self, batch: &Batch) -> Result<(), IngestError> {
+    async fn begin_and_write(&mut self, batch: &Batch) -> Result<(), IngestError> {
         if self.open.is_none() {
             self.open = Some(self.begin().await?);
         }
-        self.write(batch).await?;
+        self.write(batch).await
+    }
+
+    async fn seal_or_commit(&mut self) -> Result<(), IngestError> {
         let open = self.open.as_ref().expect("it was begun above");
         let sizes = self.context.sizes;
         let flows = self.view.tracker.borrow().table.len();
         let full = open.writer.size() >= sizes.segment || flows >= sizes.flows;
-        if full {
+        if full || open.age.elapsed() >= sizes.age {
             self.seal(None).await?;
         } else if open.uncommitted.len() >= UNITS_PER_COMMIT {
-            self.commit().await?;
+            self.try_commit().await?;
         }
         Ok(())
+    }
+
+    /// Ends the open segment, which could not be written on, and takes what comes into another. What
+    /// the disk holds of what was refused is unknown: it is cut off, so that nothing of it is ever
+    /// found. Where that cannot be done, nothing is taken any more until the store is opened again.
+    async fn give_up(&mut self, error: &IngestError) {
+        let Some(open) = self.open.take() else { return };
+        open.uncommitted.iter().for_each(|(_, entry)| self.refuse(entry, error));
+        let (table, _) = self.view.tracker.borrow_mut().end_segment();
+        *self.view.durable.borrow_mut() = None;
+        let left = Arc::new(open.writer.durable_part(open.durable_units));
+        // The log first: it may vouch for what is cut off then.
+        let cut = match open.wal.give_up().await {
+            Ok(log) => open.writer.give_up(open.durable_units).await.map(|()| log),
+            Err(error) => Err(error),
+        };
+        let path = left.path.display();
+        let unindexed = &self.context.unindexed;
+        match cut {
+            Ok(log) if left.map.units.is_empty() => {
+                tracing::warn!(%error, "{path} could not be written, and holds nothing");
+                // What cannot be removed now means nothing when the store is opened next.
+                blocking::remove(&log).ok();
+                blocking::remove(&left.path).ok();
+                return;
+            }
+            Ok(_) => unindexed.tell([format!(
+                "{path} could not be written on: {error}; what it holds is served, and it is \
+                 finished when the store is opened next"
+            )]),
+            Err(cut) => {
+                unindexed
+                    .tell([format!("{path} could not be written on: {error}; nor cut: {cut}")]);
+                self.failure = Some(error.clone());
+            }
+        }
+        let id = left.id();
+        unindexed.add(left, Some(Arc::new(table)));
+        unindexed.give_up(id);
+    }
+
+    /// Books packets that were taken and cannot be stored.
+    fn refuse(&mut self, entry: &account::Entry, error: &IngestError) {
+        self.losses.extend(entry.refuse(error));
     }
 
     async fn begin(&self) -> Result<Open, IngestError> {
@@ -221,15 +283,28 @@ impl Shard {
             context.sizes.block,
         )
         .await?;
+        let wal = self.begin_log(&writer, sequence).await;
+        // A segment without a log means nothing, and more would come as long as the disk is full.
+        let wal = wal.inspect_err(|_| drop(blocking::remove(writer.path())))?;
+        let age = Stopwatch::start();
+        Ok(Open { writer, wal, uncommitted: Vec::new(), durable_units: 0, age })
+    }
+
+    async fn begin_log(&self, writer: &SegmentWriter, sequence: u32) -> Result<Wal, IngestError> {
         // Each segment has a log of its own; records count from its sequence number, so that two
         // files never share a name.
         let first = Lsn(u64::from(sequence) << 32 | 1);
-        let mut wal =
-            Wal::create(&context.layout.wal(), context.store.0, self.number, first).await?;
+        let (folder, store) = (self.context.layout.wal(), self.context.store.0);
+        let mut wal = Wal::create(&folder, store, self.number, first).await?;
         let header = Box::new(*writer.header());
         wal.append(Record::Begun(writer.owner.segment, header).encode());
-        wal.commit().await?;
-        Ok(Open { writer, wal, uncommitted: Vec::new(), durable_units: 0 })
+        match wal.commit().await {
+            Ok(_) => Ok(wal),
+            Err(error) => {
+                drop(wal.give_up().await.map(|path| blocking::remove(&path)));
+                Err(error.into())
+            }
+        }
     }
 
     /// Decodes a batch, groups it by flow, and writes it as a unit.
@@ -284,6 +359,7 @@ impl Shard {
         count(&mut tracker.borrow_mut().table, &self.entries);
         let options = ordered_options(batch, &self.order);
         let used = numbers.iter().zip(&*batch.interfaces).filter(|(number, _)| number.is_some());
+        let losses = loss::condense(batch.losses.iter().chain(&self.losses).copied());
         let unit = UnitPackets {
             arena: &batch.arena,
             entries: &self.entries,
@@ -293,10 +369,12 @@ impl Shard {
             new_interfaces,
             source: &batch.source,
             checkpoint: batch.checkpoint,
+            losses: &losses,
         };
         let add_run = |flow, block| tracker.borrow_mut().table.add_block(flow, block);
         let stored = open.writer.write_unit(unit, add_run).await?;
-        open.uncommitted.push(stored);
+        self.losses.clear();
+        open.uncommitted.push((stored, account::Entry::of(batch)));
         Ok(())
     }
 
@@ -308,7 +386,7 @@ impl Shard {
         }
         let result = self.try_commit().await;
         if let Err(error) = &result {
-            self.failure = Some(error.clone());
+            self.give_up(error).await;
         }
         result
     }
@@ -319,10 +397,11 @@ impl Shard {
             return Ok(());
         }
         open.writer.sync().await?;
-        for unit in open.uncommitted.drain(..) {
-            open.wal.append(Record::Stored(unit).encode());
+        for (unit, _) in &open.uncommitted {
+            open.wal.append(Record::Stored(unit.clone()).encode());
         }
         open.wal.commit().await?;
+        open.uncommitted.drain(..).for_each(|(_, entry)| entry.store());
         open.durable_units = open.writer.map().units.len();
         let durable = Arc::new(open.writer.durable_part(open.durable_units));
         *self.view.durable.borrow_mut() = Some(durable);
@@ -345,7 +424,7 @@ impl Shard {
                 Err(_) => Err(IngestError::Lost.into()),
             },
             Err(error) => {
-                self.failure = Some(error.clone());
+                self.give_up(&error).await;
                 Err(error.into())
             }
         };
@@ -367,8 +446,10 @@ impl Shard {
         let segment = Arc::new(open.writer.durable_part(open.durable_units));
         unindexed.add(Arc::clone(&segment), Some(Arc::clone(&table)));
         let finished = Self::finish(open, table.len() as u32).await;
-        let (segment, stored_bytes, wal) =
-            finished.inspect_err(|_| unindexed.give_up(segment.id()))?;
+        let (segment, stored_bytes, wal) = finished.inspect_err(|error| {
+            unindexed.tell([format!("{} could not be sealed: {error}", segment.path.display())]);
+            unindexed.give_up(segment.id());
+        })?;
         let segment = Arc::new(segment);
         let job = Job { segment, stored_bytes, table, answers, wal: Some(wal), done };
         // The builder lives as long as the store; when it died, the segment is indexed at the

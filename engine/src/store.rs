@@ -22,6 +22,7 @@ use tapstone_runtime::{
 
 use crate::audit::{self, AuditLog};
 use crate::builder::Builder;
+use crate::capture::Captured;
 use crate::catalog::{Catalog, CatalogError};
 use crate::flows::rows::rows;
 use crate::flows::table::FlowTable;
@@ -35,7 +36,7 @@ use crate::query::plan::{OpenSplitError, dialect_of};
 use crate::recovery::{self, RecoverError};
 use crate::segment::reader::{self, OpenSegmentError, Segment};
 use crate::segment::split_file;
-use crate::shard::{Command, Context, Look, OpenView, SealFailure, Shard};
+use crate::shard::{Command, Context, IngestError, Look, OpenView, SealFailure, Shard};
 use crate::store_file::{self, StoreFileError};
 use crate::unindexed::Unindexed;
 
@@ -121,6 +122,9 @@ pub(crate) struct Inner {
     lost: Vec<Missing>,
     builder: Mutex<Option<Thread>>,
     audit: audit::Running,
+    pub(crate) captures: Mutex<Vec<Captured>>,
+    /// Held while segments expire.
+    pub(crate) expiring: Mutex<()>,
     _lock: FolderLock,
 }
 
@@ -196,13 +200,7 @@ impl Store {
         };
         let started = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
         let (commands, looks) = started.unzip();
-        let audit = audit::Running::start(audit::Context {
-            layout: layout.clone(),
-            store: id,
-            unindexed: Arc::clone(&unindexed),
-            file_size: audit::FILE_SIZE,
-            records_per_head: audit::RECORDS_PER_HEAD,
-        })?;
+        let audit = start_audit(&layout, id, &unindexed)?;
         Ok(Store {
             inner: Arc::new(Inner {
                 layout,
@@ -221,6 +219,8 @@ impl Store {
                 lost: recovered.lost,
                 builder: Mutex::new(Some(thread)),
                 audit,
+                captures: Mutex::default(),
+                expiring: Mutex::default(),
                 _lock: lock,
             }),
         })
@@ -257,7 +257,7 @@ impl Store {
             })
             .collect();
         for answer in answers {
-            let lost = || Err(crate::shard::IngestError::Lost.into());
+            let lost = || Err(IngestError::Lost.into());
             block_on(answer.recv()).unwrap_or_else(|_| lost())?;
         }
         self.wait_until_indexed();
@@ -301,6 +301,11 @@ impl Store {
     pub(crate) fn next_shard(&self) -> &Sender<Command> {
         let next = self.inner.next_shard.fetch_add(1, Ordering::Relaxed);
         &self.inner.commands[next % self.inner.commands.len()]
+    }
+
+    /// What a shard can be asked.
+    pub(crate) fn commands_of(&self, shard: usize) -> &Sender<Command> {
+        &self.inner.commands[shard]
     }
 
     /// What can be read of the segments that are being written.
@@ -369,6 +374,12 @@ impl Store {
         let segment = Arc::new(reader::open_sealed(&path, &self.inner.keys, self.inner.id)?);
         kept().insert(id, Arc::clone(&segment));
         Ok(segment)
+    }
+
+    /// Keeps nothing of a segment that is no more.
+    pub(crate) fn forget_segment(&self, id: SegmentId) {
+        self.inner.segments.lock().expect("no holder of the lock panics").remove(&id);
+        self.inner.splits.lock().expect("no holder of the lock panics").remove(&id);
     }
 
     /// The split of a sealed segment, opened once.
@@ -468,6 +479,20 @@ impl Drop for Inner {
             tracing::error!("the builder died; segments are indexed when the store is next opened");
         }
     }
+}
+
+fn start_audit(
+    layout: &Layout,
+    store: StoreId,
+    unindexed: &Arc<Unindexed>,
+) -> Result<audit::Running, StartError> {
+    audit::Running::start(audit::Context {
+        layout: layout.clone(),
+        store,
+        unindexed: Arc::clone(unindexed),
+        file_size: audit::FILE_SIZE,
+        records_per_head: audit::RECORDS_PER_HEAD,
+    })
 }
 
 fn start_shard(

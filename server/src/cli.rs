@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use jiff::SignedDuration;
-use tapstone::Cursor;
+use tapstone::{CaptureOptions, Cursor};
 use tapstone_client::Address;
 
 use crate::access::{Role, check_name};
+use crate::quantity;
 
 const AFTER: &str = "\
 Exit codes:
@@ -61,8 +62,13 @@ pub(crate) enum Command {
     Histogram(Histogram),
     /// Seal what is open, and wait until everything is indexed
     Seal(Seal),
-    /// Serve a store to others, through gRPC
+    /// Record the packets of network interfaces; answers queries meanwhile
+    #[command(mut_arg("interfaces", |it| it.required(true)))]
+    Capture(Serve),
+    /// Serve a store to others, through gRPC; records packets too, when interfaces are given
     Serve(Serve),
+    /// Make durable, now, what has come so far
+    Flush(Seal),
     /// Show or verify the audit log: who asked what, and what became of it
     #[command(subcommand)]
     Audit(Audit),
@@ -236,7 +242,42 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
     #[command(flatten)]
+    pub(crate) live: Live,
+    #[command(flatten)]
     pub(crate) sources: ConfigSources,
+}
+
+/// Which live packets.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Live packets")]
+pub(crate) struct Live {
+    /// Record the packets of this network interface; can be given more than once
+    #[arg(short = 'i', long = "interface", value_name = "IFACE")]
+    pub(crate) interfaces: Vec<String>,
+    /// Only packets that this pcap filter matches
+    #[arg(long, value_name = "FILTER", default_value = "", requires = "interfaces")]
+    pub(crate) filter: String,
+    /// Keep so many bytes of each packet
+    #[arg(
+        long = "snaplen",
+        value_name = "BYTES",
+        default_value_t = CaptureOptions::SNAP_LEN_MAX,
+        value_parser = value_parser!(u32).range(1..=i64::from(CaptureOptions::SNAP_LEN_MAX)),
+        requires = "interfaces",
+    )]
+    pub(crate) snap_len: u32,
+    /// Room for packets that wait, for each interface and shard: 64MiB
+    #[arg(long, value_name = "SIZE", value_parser = quantity::size, requires = "interfaces")]
+    pub(crate) buffer: Option<u64>,
+    /// Cores that record
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
+    pub(crate) shards: Option<u16>,
+    /// Only packets that are for this machine, or from it
+    #[arg(long, requires = "interfaces")]
+    pub(crate) no_promisc: bool,
+    /// Report as JSON, at the end
+    #[arg(long, requires = "interfaces")]
+    pub(crate) json: bool,
 }
 
 /// Where settings come from, besides the environment (TAPSTONE_LIMITS_SCANS=2).
@@ -251,6 +292,15 @@ pub(crate) struct ConfigSources {
     /// Give metrics and health to everybody who asks here
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) monitor: Option<SocketAddr>,
+    /// Let the oldest packets go so that this much of the disk stays free: 10%, 200GiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) keep_free: Option<String>,
+    /// Let packets go after this time: 30d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) keep_for: Option<String>,
+    /// Let the oldest packets go when the store takes more than this: 2TiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_size: Option<String>,
     /// Set anything, over the file and the environment: limits.scans=2
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,

@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use tapstone::{
-    AuditError, CatalogError, Cursor, FileError, ImportError, InstantError, OpenError, QueryError,
-    SealFailure,
+    AuditError, CaptureError, CatalogError, Cursor, FileError, ImportError, IngestError,
+    InstantError, OpenError, OpenInterfaceError, QueryError, SealFailure,
 };
 use tapstone_client::ConnectError;
 use tonic::{Code, Status};
@@ -33,6 +33,14 @@ pub(crate) enum Failure {
     Instant(#[from] InstantError),
     #[error(transparent)]
     Import(#[from] ImportError),
+    #[error(transparent)]
+    OpenInterface(#[from] OpenInterfaceError),
+    #[error("cannot give up the privileges that capturing needed: {0}")]
+    Privileges(io::Error),
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    #[error("not everything is durable: {0}")]
+    Flush(#[from] IngestError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     #[error("closing the store: {0}; what was reported as stored is safe")]
@@ -91,15 +99,19 @@ impl Failure {
             | Failure::NoFifo
             | Failure::NoExtcapFolder
             | Failure::Width
+            | Failure::OpenInterface(_)
             | Failure::Serve(ServeError::Config(_)) => USAGE,
             Failure::Server(status) => code_of(status),
             Failure::Connect(_)
             | Failure::Protocol
             | Failure::TokenFile { .. }
             | Failure::Runtime(_)
+            | Failure::Privileges(_)
             | Failure::Serve(ServeError::Serve(_) | ServeError::Listen(_)) => UNUSABLE,
             Failure::Write { .. } if self.is_broken_pipe() => COMPLETE,
             Failure::Import(_)
+            | Failure::Capture(_)
+            | Failure::Flush(_)
             | Failure::Close(_)
             | Failure::File(_)
             | Failure::Token(_)

@@ -12,6 +12,7 @@ mod export;
 mod input;
 mod listen;
 mod monitoring;
+mod quantity;
 mod service;
 mod text;
 

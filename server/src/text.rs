@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use tapstone::{Free, Retention};
 use tapstone_packet::capture_file::options;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::names;
@@ -22,6 +23,22 @@ pub(crate) fn complain(text: &impl Display) {
 /// A number of bytes.
 pub(crate) fn size(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
+}
+
+/// What is kept, as a sentence.
+pub(crate) fn retention(retention: &Retention) -> String {
+    let mut until = Vec::new();
+    until.extend(retention.keep_free.map(|free| match free {
+        Free::Percent(percent) => format!("less than {percent} % of the disk is free"),
+        Free::Bytes(bytes) => format!("less than {} of the disk are free", size(bytes)),
+    }));
+    until.extend(retention.keep_for.map(|age| {
+        let hours = age.as_secs_f64() / 3600.0;
+        format!("they are {hours:.1} hours old")
+    }));
+    until
+        .extend(retention.max_size.map(|most| format!("the store takes more than {}", size(most))));
+    format!("the oldest packets are let go when {}", until.join(", or "))
 }
 
 /// A stretch of time.

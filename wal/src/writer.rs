@@ -30,6 +30,8 @@ pub struct Wal {
     /// The number of the next record to be appended.
     next: Lsn,
     durable: Lsn,
+    /// Bytes of the file that hold everything durable.
+    durable_size: u64,
     pending: Vec<Vec<u8>>,
     failure: Option<FileError>,
 }
@@ -63,13 +65,12 @@ impl Wal {
     ) -> Result<Wal, WalError> {
         let file = DirectFile::create_new(&path).await?;
         let header = FileHeader::new(store, shard, first);
-        let mut appender = Appender::new(file);
-        appender.append(header.as_bytes()).await?;
-        appender.flush().await?;
-        appender.file().sync_data().await?;
-        blocking::sync_parent(&path)?;
+        let begun = begin(file, &header, &path).await;
+        // One that was not begun means nothing, and more would come as long as the disk is full.
+        let appender = begun.inspect_err(|_| drop(blocking::remove(&path)))?;
         Ok(Wal {
             path,
+            durable_size: appender.position(),
             appender,
             seed: header.seed(),
             next: first,
@@ -105,6 +106,7 @@ impl Wal {
         let bytes = frame(self.seed, first, self.durable, &records);
         match self.write(&bytes).await {
             Ok(()) => {
+                self.durable_size = self.size();
                 self.durable = Lsn(self.next.0 - 1);
                 Ok(self.durable)
             }
@@ -138,12 +140,34 @@ impl Wal {
         Ok(self.path)
     }
 
+    /// Ends a log that failed. What was not committed is cut off, so that nothing of it is ever read;
+    /// gives the file's path.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be cut: then nobody knows what it will say.
+    pub async fn give_up(self) -> Result<PathBuf, FileError> {
+        self.appender.give_up().await;
+        blocking::cut(&self.path, self.durable_size)?;
+        Ok(self.path)
+    }
+
     async fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.appender.append(bytes).await?;
         self.appender.pad().await?;
         self.appender.flush().await?;
         self.appender.file().sync_data().await
     }
+}
+
+/// Writes the header, durably.
+async fn begin(file: DirectFile, header: &FileHeader, path: &Path) -> Result<Appender, FileError> {
+    let mut appender = Appender::new(file);
+    appender.append(header.as_bytes()).await?;
+    appender.flush().await?;
+    appender.file().sync_data().await?;
+    blocking::sync_parent(path)?;
+    Ok(appender)
 }
 
 #[cfg(test)]

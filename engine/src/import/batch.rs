@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 
+use crate::account::Account;
+use crate::capture::loss::Loss;
 use crate::segment::description::Checkpoint;
 
 /// Packets of one source, in order of arrival. It becomes one write unit. Buffers are kept from
@@ -20,6 +22,10 @@ pub(crate) struct Batch {
     pub(crate) interfaces: Arc<[Interface]>,
     pub(crate) source: Arc<str>,
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// Packets that came to the source meanwhile, and could not be stored.
+    pub(crate) losses: Vec<Loss>,
+    /// Where it is booked what becomes of the packets.
+    pub(crate) account: Option<Account>,
 }
 
 /// One packet of a batch.
@@ -42,6 +48,8 @@ impl Batch {
             interfaces: Arc::new([]),
             source: "".into(),
             checkpoint: None,
+            losses: Vec::new(),
+            account: None,
         }
     }
 
@@ -49,9 +57,22 @@ impl Batch {
         &self.arena[record.offset as usize..][..record.captured as usize]
     }
 
+    /// Captured bytes of its packets.
+    pub(crate) fn packet_bytes(&self) -> u64 {
+        self.records.iter().map(|record| u64::from(record.captured)).sum()
+    }
+
+    /// Times of its earliest and its latest packet.
+    pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
+        self.records.iter().fold((Timestamp::MAX, Timestamp::MIN), |(min, max), record| {
+            (min.min(record.time), max.max(record.time))
+        })
+    }
+
     pub(crate) fn clear(&mut self) {
         self.records.clear();
         self.options.clear();
         self.checkpoint = None;
+        self.losses.clear();
     }
 }

@@ -6,10 +6,12 @@ pub(crate) mod group;
 pub(crate) mod known;
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use tapstone_packet::capture_file::CaptureError;
 use tapstone_runtime::block_on;
 
+use crate::account::{Account, Repeatable};
 use crate::builder::checkpoints;
 use crate::catalog::CatalogError;
 use crate::shard::{Command, IngestError};
@@ -109,7 +111,7 @@ pub enum ImportError {
     Store {
         /// What the source is called.
         name: String,
-        /// Packets of it that are safely stored at least.
+        /// Packets of it that are safely stored.
         stored: u64,
         /// Why.
         source: IngestError,
@@ -153,8 +155,7 @@ impl Store {
                 }
             };
             report.packets += batch.records.len() as u64;
-            report.packet_bytes +=
-                batch.records.iter().map(|record| u64::from(record.captured)).sum::<u64>();
+            report.packet_bytes += batch.packet_bytes();
             if !batch.records.is_empty() {
                 pipe.send(batch)?;
             }
@@ -204,7 +205,7 @@ struct Pipe<'s> {
     back: (async_channel::Sender<Returned>, async_channel::Receiver<Returned>),
     made: usize,
     under_way: usize,
-    stored: u64,
+    account: Arc<Repeatable>,
 }
 
 impl<'s> Pipe<'s> {
@@ -215,7 +216,7 @@ impl<'s> Pipe<'s> {
             back: async_channel::bounded(BATCHES),
             made: 0,
             under_way: 0,
-            stored: 0,
+            account: Arc::default(),
         }
     }
 
@@ -236,11 +237,11 @@ impl<'s> Pipe<'s> {
     fn take_back(&mut self, (batch, result): Returned) -> Result<Box<Batch>, ImportError> {
         self.under_way -= 1;
         result.map_err(|error| self.failed(error))?;
-        self.stored += batch.records.len() as u64;
         Ok(batch)
     }
 
-    fn send(&mut self, batch: Box<Batch>) -> Result<(), ImportError> {
+    fn send(&mut self, mut batch: Box<Batch>) -> Result<(), ImportError> {
+        batch.account = Some(Account::Repeatable(Arc::clone(&self.account)));
         let command = Command::Ingest(batch, self.back.0.clone());
         block_on(self.commands.send(command)).map_err(|_| self.failed(IngestError::Lost))?;
         self.under_way += 1;
@@ -258,10 +259,13 @@ impl<'s> Pipe<'s> {
         let asked = block_on(self.commands.send(Command::Commit(done)));
         asked.map_err(|_| self.failed(IngestError::Lost))?;
         let result = block_on(answer.recv()).unwrap_or(Err(IngestError::Lost));
+        // Its last units may have gone with somebody else's that failed.
+        let result = result.and(self.account.failure().map_or(Ok(()), Err));
         result.map_err(|error| self.failed(error))
     }
 
     fn failed(&self, source: IngestError) -> ImportError {
-        ImportError::Store { name: self.name.to_owned(), stored: self.stored, source }
+        let stored = self.account.stored();
+        ImportError::Store { name: self.name.to_owned(), stored, source }
     }
 }

@@ -6,7 +6,9 @@ use tapstone_packet::interface::LinkType;
 use tapstone_packet::time::Timestamp;
 
 use super::instant::format_instant;
+use crate::capture::loss::Loss;
 use crate::id::SegmentId;
+use crate::retention::Expired;
 
 /// What an answer lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,8 +31,8 @@ impl Completeness {
 /// A stretch of time of which packets are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The segment that holds them.
-    pub segment: SegmentId,
+    /// The segment that holds them, when there is one.
+    pub segment: Option<SegmentId>,
     /// Time of the earliest.
     pub first: Timestamp,
     /// Time of the latest.
@@ -53,11 +55,14 @@ pub struct Refused {
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Missing { segment, first, last, packets, reason } = self;
+        if let Some(segment) = segment {
+            write!(f, "segment {segment}, ")?;
+        }
         if (*first, *last) == (Timestamp::MIN, Timestamp::MAX) {
-            return write!(f, "segment {segment}, an unknown number of packets: {reason}");
+            return write!(f, "an unknown number of packets: {reason}");
         }
         let (first, last) = (format_instant(*first), format_instant(*last));
-        write!(f, "segment {segment}, up to {packets} packets between {first} and {last}: {reason}")
+        write!(f, "up to {packets} packets between {first} and {last}: {reason}")
     }
 }
 
@@ -68,8 +73,14 @@ impl Missing {
         packets: u64,
         reason: &dyn fmt::Display,
     ) -> Missing {
-        let reason = reason.to_string();
+        let (segment, reason) = (Some(segment), reason.to_string());
         Missing { segment, first: times.0, last: times.1, packets, reason }
+    }
+
+    /// Packets that were stored, and were let go.
+    pub(crate) fn expired(expired: &Expired) -> Missing {
+        let Expired { packets, first, last, by, .. } = *expired;
+        Missing { segment: None, first, last, packets, reason: by.to_string() }
     }
 
     /// A segment of which nothing is known but that it is there.
@@ -78,8 +89,12 @@ impl Missing {
     }
 
     pub(crate) fn unindexed(segment: SegmentId, times: (Timestamp, Timestamp)) -> Missing {
-        let reason = "it is not indexed yet; ask again in a while".to_owned();
-        Missing { segment, first: times.0, last: times.1, packets: 0, reason }
+        Missing::segment(segment, times, 0, &"it is not indexed yet; ask again in a while")
+    }
+
+    /// Packets that were never stored.
+    pub(crate) fn lost(segment: SegmentId, loss: &Loss) -> Missing {
+        Missing::segment(segment, (loss.first, loss.last), loss.packets, &loss.cause)
     }
 
     pub(crate) fn index(
@@ -88,6 +103,6 @@ impl Missing {
         reason: &dyn fmt::Display,
     ) -> Missing {
         let reason = format!("the index cannot be asked: {reason}; run: tapstone rebuild");
-        Missing { segment, first: times.0, last: times.1, packets: 0, reason }
+        Missing::segment(segment, times, 0, &reason)
     }
 }

@@ -15,6 +15,7 @@ use super::Selection;
 use super::completeness::{Missing, Refused};
 use super::found::Position;
 use super::instant::format_instant;
+use crate::capture::loss::Loss;
 use crate::catalog::CatalogError;
 use crate::id::{SegmentId, StoreId};
 use crate::segment::block;
@@ -313,6 +314,7 @@ impl Plan {
         let mut seen = Vec::new();
         for view in open {
             seen.push(view.segment.id());
+            plan.add_losses(view.segment.id(), view.segment.map.losses());
             let flows = view.flows.into_iter().next();
             let flows = flows.filter(|_| question.flows != Predicate::All);
             plan.add(question, view.segment, flows, None);
@@ -322,6 +324,7 @@ impl Plan {
                 continue;
             }
             seen.push(segment.id());
+            plan.add_losses(segment.id(), segment.map.losses());
             match flows {
                 _ if question.flows == Predicate::All => plan.add(question, segment, None, None),
                 Some(flows) => {
@@ -342,6 +345,12 @@ impl Plan {
         let lost = store.lost().iter();
         let lost = lost.filter(|lost| block::overlaps((lost.first, lost.last), since, until));
         plan.missing.extend(lost.cloned());
+        // Who asks for no certain time asks for what there is.
+        if since > Timestamp::MIN {
+            let expired = store.expired()?.into_iter();
+            let expired = expired.filter(|it| block::overlaps((it.first, it.last), since, until));
+            plan.missing.extend(expired.map(|it| Missing::expired(&it)));
+        }
         plan.jobs = slices::slice(plan.jobs);
         plan.jobs.sort_by_key(|job| job.from);
         Ok(plan)
@@ -359,10 +368,13 @@ impl Plan {
         let mut rows = store.inner.catalog.segments()?;
         rows.retain(|id, row| {
             let times = (row.first, row.last);
+            if seen.contains(id) || !block::overlaps(times, question.range.0, question.range.1) {
+                return false;
+            }
+            // Nobody knows what was in the packets that were lost.
+            self.add_losses(*id, row.losses.iter().copied());
             let summary = summaries.get(id).map(|bits| Summary::new(bits.clone()));
-            !seen.contains(id)
-                && block::overlaps(times, question.range.0, question.range.1)
-                && summary.is_none_or(|summary| summary.may_match(&question.flows))
+            summary.is_none_or(|summary| summary.may_match(&question.flows))
         });
         let ids: Vec<SegmentId> = rows.keys().copied().collect();
         let searched = search_all(store, &ids, &question.flows);
@@ -395,6 +407,13 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Says what was lost within the time asked for.
+    fn add_losses(&mut self, segment: SegmentId, losses: impl Iterator<Item = Loss>) {
+        let (since, until) = self.range;
+        let losses = losses.filter(|loss| block::overlaps((loss.first, loss.last), since, until));
+        self.missing.extend(losses.map(|loss| Missing::lost(segment, &loss)));
     }
 
     fn add(

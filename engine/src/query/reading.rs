@@ -148,7 +148,7 @@ impl Reading {
         for (place, reason) in &outcome.damaged {
             let path = self.store.inner.layout.segment(outcome.found.segment);
             self.answer.completeness.missing.push(Missing {
-                segment: outcome.found.segment,
+                segment: Some(outcome.found.segment),
                 first: place.time_min,
                 last: place.time_max,
                 packets: u64::from(place.packets),

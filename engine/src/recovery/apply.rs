@@ -13,6 +13,7 @@ use crate::builder::{Builder, Job, without_panics};
 use crate::id::SegmentId;
 use crate::query::Missing;
 use crate::replay::{Replayed, replay};
+use crate::retention::remove_files;
 use crate::segment::reader::{self, Segment};
 use crate::segment::scan::Scanned;
 use crate::segment::writer::footer_and_trailer;
@@ -32,8 +33,8 @@ pub(super) fn apply(
     mut facts: Facts,
     steps: Vec<Step>,
 ) -> Result<Recovered, RecoverError> {
-    let known = facts.segments.keys().chain(&facts.catalogued);
-    let last = known.map(|id| id.sequence()).max();
+    let known = facts.segments.keys().chain(&facts.catalogued).map(|id| id.sequence());
+    let last = known.chain(facts.last_expired).max();
     let next_sequence = last.map_or(0, |last| last + 1);
     let mut recovered = Recovered { next_sequence, ..Recovered::default() };
     let mut left = false;
@@ -46,6 +47,12 @@ pub(super) fn apply(
             }
             // Logs of segments that are left as they are are still needed.
             Step::Remove(_) if left => {}
+            Step::Expire(ids) => {
+                for id in &ids {
+                    remove_files(&builder.layout, *id)?;
+                }
+                builder.catalog.end_expiring(&ids)?;
+            }
             Step::Remove(path) if recovered.later.is_empty() => blocking::remove(&path)?,
             Step::Remove(path) => recovered.later.push_back(Later::Remove(path)),
             Step::Leave(id) => {

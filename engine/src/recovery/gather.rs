@@ -25,6 +25,10 @@ pub(crate) struct Facts {
     /// Segments that have a split file.
     pub(crate) split: BTreeSet<SegmentId>,
     pub(crate) logs: Vec<Log>,
+    /// Segments that were being removed.
+    pub(crate) expiring: Vec<SegmentId>,
+    /// The largest sequence number of a segment that is no more.
+    pub(crate) last_expired: Option<u32>,
     /// Files left by writes that were cut off.
     pub(crate) leftovers: Vec<PathBuf>,
 }
@@ -63,13 +67,18 @@ pub(crate) struct Log {
 
 pub(crate) fn gather(builder: &Builder) -> Result<Facts, RecoverError> {
     let layout = &builder.layout;
-    let mut facts = Facts { logs: gather_logs(&layout.wal())?, ..Facts::default() };
+    let (logs, expiring) = (gather_logs(&layout.wal())?, builder.catalog.expiring()?);
+    let last_expired = builder.catalog.last_expired()?;
+    let mut facts = Facts { logs, expiring, last_expired, ..Facts::default() };
     for name in blocking::list_dir(&layout.segments())? {
         let path = layout.segments().join(&name);
         let Some((id, extension)) = name.to_str().and_then(|name| name.split_once('.')) else {
             continue;
         };
         let Ok(id) = id.parse::<SegmentId>() else { continue };
+        if facts.expiring.contains(&id) {
+            continue;
+        }
         let file = match extension {
             "seg" => SegmentFile::Sealed,
             "open" => {

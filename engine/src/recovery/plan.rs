@@ -17,6 +17,8 @@ pub(crate) enum Step {
     Leave(SegmentId),
     /// Index a sealed segment.
     Index(SegmentId),
+    /// Remove the files of segments that had expired.
+    Expire(Vec<SegmentId>),
     /// Remove a file that means nothing.
     Remove(PathBuf),
     /// Tell, now and in every answer, that acknowledged packets are missing.
@@ -27,6 +29,9 @@ pub(crate) enum Step {
 
 pub(crate) fn plan(facts: &Facts) -> Vec<Step> {
     let mut steps = Vec::new();
+    if !facts.expiring.is_empty() {
+        steps.push(Step::Expire(facts.expiring.clone()));
+    }
     for log in &facts.logs {
         steps.extend(log.damaged_at.map(|offset| {
             Step::Report(format!(
@@ -105,7 +110,7 @@ fn lost_unit(unit: &StoredUnit) -> Missing {
     let (first, last) = unit.end.times();
     let (number, offset) = (unit.end.unit.get(), unit.end.offset.get());
     Missing {
-        segment: unit.segment(),
+        segment: Some(unit.segment()),
         first,
         last,
         packets: unit.end.packets.get().into(),
@@ -168,7 +173,7 @@ mod tests {
         let steps = plan(&facts);
         // They are told of as long as they are not back: neither the file nor its log is touched.
         let [Step::Lost(lost), Step::Report(_)] = &steps[..] else { panic!("{steps:?}") };
-        assert_eq!((lost.segment, lost.packets), (id(2), 10));
+        assert_eq!((lost.segment, lost.packets), (Some(id(2)), 10));
 
         let opened = crate::segment::reader::tests::opened(id(2));
         let scanned = Scanned { map: SegmentMap::default(), end: 4096, doubtful: 4096 };

@@ -5,6 +5,12 @@ use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 
 use crate::bits::{push_varint, push_varint_wide, take_bytes, take_varint, take_varint_wide};
+use crate::capture::loss::{Loss, LossCause};
+
+/// What may stand behind a unit's description: how far its source was read,
+const HAS_CHECKPOINT: u8 = 1;
+/// and what of it was lost.
+const HAS_LOSSES: u8 = 2;
 
 /// One write unit: what one shard took from one source before it wrote, grouped by flow.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +27,8 @@ pub(crate) struct Unit {
     pub(crate) source: String,
     /// How far into its source this unit reaches, for sources that can be asked again.
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// Packets that came to its source meanwhile, and could not be stored.
+    pub(crate) losses: Vec<Loss>,
 }
 
 /// Where a block is, and what it holds.
@@ -60,9 +68,11 @@ impl Unit {
         self.blocks.iter().map(|block| u64::from(block.length)).sum()
     }
 
+    /// Times of its earliest and its latest packet, those that were lost among them.
     pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
-        let min = self.blocks.iter().map(|block| block.time_min).min();
-        let max = self.blocks.iter().map(|block| block.time_max).max();
+        let blocks = self.blocks.iter().map(|block| (block.time_min, block.time_max));
+        let times = || blocks.clone().chain(self.losses.iter().map(|loss| (loss.first, loss.last)));
+        let (min, max) = (times().map(|it| it.0).min(), times().map(|it| it.1).max());
         (min.unwrap_or(Timestamp::MAX), max.unwrap_or(Timestamp::MIN))
     }
 
@@ -93,11 +103,21 @@ impl Unit {
             push_bytes(out, &interface.encode());
         }
         push_bytes(out, self.source.as_bytes());
-        out.push(u8::from(self.checkpoint.is_some()));
+        let losses = if self.losses.is_empty() { 0 } else { HAS_LOSSES };
+        out.push(losses | if self.checkpoint.is_some() { HAS_CHECKPOINT } else { 0 });
         if let Some(checkpoint) = &self.checkpoint {
             push_varint(out, checkpoint.offset);
             out.extend_from_slice(&checkpoint.hash.to_le_bytes());
             push_varint(out, checkpoint.packets);
+        }
+        if !self.losses.is_empty() {
+            push_varint(out, self.losses.len() as u64);
+        }
+        for loss in &self.losses {
+            out.push(loss.cause.number());
+            push_varint(out, loss.packets);
+            push_varint_wide(out, above(base, loss.first));
+            push_varint_wide(out, above(loss.first, loss.last));
         }
     }
 
@@ -114,15 +134,28 @@ impl Unit {
             interfaces.push(Interface::decode(take_length_prefixed(input)?).ok()?);
         }
         let source = String::from_utf8(take_length_prefixed(input)?.to_vec()).ok()?;
-        let checkpoint = match take_array::<1>(input)? {
-            [0] => None,
-            [1] => Some(Checkpoint {
+        let [parts] = take_array::<1>(input)?;
+        if parts & !(HAS_CHECKPOINT | HAS_LOSSES) != 0 {
+            return None;
+        }
+        let checkpoint = match parts & HAS_CHECKPOINT {
+            0 => None,
+            _ => Some(Checkpoint {
                 offset: take_varint(input)?,
                 hash: u128::from_le_bytes(take_array(input)?),
                 packets: take_varint(input)?,
             }),
-            _ => return None,
         };
+        let mut losses = Vec::new();
+        if parts & HAS_LOSSES != 0 {
+            for _ in 0..take_varint(input)? {
+                let cause = LossCause::of_number(take_array::<1>(input)?[0])?;
+                let packets = take_varint(input)?;
+                let first = below(base, take_varint_wide(input)?);
+                let last = below(first, take_varint_wide(input)?);
+                losses.push(Loss { cause, packets, first, last });
+            }
+        }
         Some(Unit {
             number,
             offset,
@@ -132,6 +165,7 @@ impl Unit {
             interfaces,
             source,
             checkpoint,
+            losses,
         })
     }
 }
@@ -210,6 +244,12 @@ pub(crate) mod tests {
             }],
             source: "a.pcap".into(),
             checkpoint: Some(Checkpoint { offset: 77, hash: u128::MAX - 5, packets: 10 }),
+            losses: vec![Loss {
+                cause: LossCause::RingFull,
+                packets: 1 << 40,
+                first: time(-9),
+                last: time(12),
+            }],
         }
     }
 

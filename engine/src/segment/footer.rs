@@ -6,6 +6,7 @@ use tapstone_packet::time::Timestamp;
 use super::description::Unit;
 use super::format::Totals;
 use crate::bits::{push_varint, take_varint};
+use crate::capture::loss::Loss;
 
 /// Where everything in a segment is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -63,6 +64,11 @@ impl SegmentMap {
 
     pub(crate) fn packets(&self) -> u64 {
         self.units.iter().map(|unit| u64::from(unit.packets())).sum()
+    }
+
+    /// Packets that came while it was written and could not be stored.
+    pub(crate) fn losses(&self) -> impl Iterator<Item = Loss> {
+        self.units.iter().flat_map(|unit| &unit.losses).copied()
     }
 
     /// Times of the earliest and the latest packet.

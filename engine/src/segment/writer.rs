@@ -19,6 +19,7 @@ use super::footer::SegmentMap;
 use super::format::{BlockHeader, HeaderCopy, SegmentHeader, SegmentTrailer, UnitEnd};
 use super::reader::{Opened, Segment};
 use super::region::{self, RegionKind};
+use crate::capture::loss::Loss;
 use crate::id::{SegmentId, StoreId};
 use crate::journal::StoredUnit;
 use crate::keys::{BucketId, FileKey, KeyError, KeyRing, Secret, Stream};
@@ -43,6 +44,8 @@ pub(crate) struct SegmentWriter {
     opened: Arc<Opened>,
     appender: Appender,
     map: SegmentMap,
+    /// Where the last unit ends.
+    end: u64,
     next_block: u32,
     interfaces: HashMap<Interface, u32>,
     sealer: BlockSealer,
@@ -64,6 +67,7 @@ pub(crate) struct UnitPackets<'a> {
     pub(crate) new_interfaces: Vec<Interface>,
     pub(crate) source: &'a str,
     pub(crate) checkpoint: Option<Checkpoint>,
+    pub(crate) losses: &'a [Loss],
 }
 
 impl SegmentWriter {
@@ -89,11 +93,9 @@ impl SegmentWriter {
 
         let path = folder.join(format!("{segment}.open"));
         let file = DirectFile::create_new(&path).await?;
-        let mut appender = Appender::new(file);
-        appender.append(header.as_bytes()).await?;
-        appender.flush().await?;
-        appender.file().sync_data().await?;
-        blocking::sync_dir(folder)?;
+        let begun = begin(file, &header, folder).await;
+        // More of them would come as long as the disk is full.
+        let appender = begun.inspect_err(|_| drop(blocking::remove(&path)))?;
         Ok(SegmentWriter {
             owner,
             path,
@@ -108,6 +110,7 @@ impl SegmentWriter {
             }),
             appender,
             map: SegmentMap::default(),
+            end: PAGE_SIZE as u64,
             next_block: 0,
             interfaces: HashMap::new(),
             sealer: BlockSealer::default(),
@@ -129,6 +132,10 @@ impl SegmentWriter {
     /// Bytes of the file so far.
     pub(crate) fn size(&self) -> u64 {
         self.appender.position()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn map(&self) -> &SegmentMap {
@@ -163,6 +170,7 @@ impl SegmentWriter {
             interfaces: packets.new_interfaces.clone(),
             source: packets.source.to_owned(),
             checkpoint: packets.checkpoint,
+            losses: packets.losses.to_vec(),
         };
         let mut start = 0;
         let mut bytes = 0;
@@ -184,6 +192,7 @@ impl SegmentWriter {
             self.write_block(&packets, start..packets.entries.len(), &mut unit).await?;
         }
         let stored = self.end_unit(&unit).await?;
+        self.end = self.appender.position();
         self.map.units.push(unit);
         Ok(stored)
     }
@@ -263,6 +272,14 @@ impl SegmentWriter {
         Ok(self.appender.file().sync_data().await?)
     }
 
+    /// Ends a segment that could not be written on. What stands behind its first `units` units is cut
+    /// off, so that nothing of it is ever found.
+    pub(crate) async fn give_up(self, units: usize) -> Result<(), FileError> {
+        let end = self.map.units.get(units).map_or(self.end, |next| next.offset);
+        self.appender.give_up().await;
+        blocking::cut(&self.path, end)
+    }
+
     /// Writes footer and trailer, makes all of it durable, and gives the file its final name. Gives
     /// the segment and its bytes.
     pub(crate) async fn finish(mut self, flows: u32) -> Result<(Segment, u64), WriteError> {
@@ -283,6 +300,20 @@ impl SegmentWriter {
         blocking::rename(&self.path, &self.path.with_extension("seg"))?;
         Ok((Segment::unsealed(self.path, self.opened, self.map).sealed(flows), stored_bytes))
     }
+}
+
+/// Writes the header, durably.
+async fn begin(
+    file: DirectFile,
+    header: &SegmentHeader,
+    folder: &Path,
+) -> Result<Appender, FileError> {
+    let mut appender = Appender::new(file);
+    appender.append(header.as_bytes()).await?;
+    appender.flush().await?;
+    appender.file().sync_data().await?;
+    blocking::sync_dir(folder)?;
+    Ok(appender)
 }
 
 /// The trailing pages of a segment that is finished from what verified of it.

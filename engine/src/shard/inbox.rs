@@ -5,7 +5,7 @@ use async_channel::Receiver;
 /// The end where a shard takes what is asked of it. However the shard ends, nobody waits for an
 /// answer any more: a channel alone would keep what was not taken, and with it the way back, for as
 /// long as somebody can still ask.
-pub(super) struct Inbox<T>(pub(super) Receiver<T>);
+pub(crate) struct Inbox<T>(pub(crate) Receiver<T>);
 
 impl<T> Drop for Inbox<T> {
     fn drop(&mut self) {

@@ -5,6 +5,7 @@
 mod audit;
 mod corruption;
 mod exactness;
+mod expiring;
 mod frozen;
 mod importing;
 mod paging;

@@ -9,6 +9,7 @@ pub(crate) enum Method {
     Flows,
     Info,
     Import,
+    Flush,
     Seal,
     Check,
     /// Whether the server is well: for anyone who is connected.
@@ -27,6 +28,7 @@ impl Method {
             "/tapstone.v1.Tapstone/Flows" => Some(Method::Flows),
             "/tapstone.v1.Tapstone/Info" => Some(Method::Info),
             "/tapstone.v1.Tapstone/Import" => Some(Method::Import),
+            "/tapstone.v1.Admin/Flush" => Some(Method::Flush),
             "/tapstone.v1.Admin/Seal" => Some(Method::Seal),
             "/tapstone.v1.Admin/Check" => Some(Method::Check),
             _ => Method::of_standard_service(path),
@@ -105,7 +107,10 @@ impl Role {
                 method == Method::Query || Role::MetadataSearch.permits(method)
             }
             Role::Operator => {
-                matches!(method, Method::Import | Method::Seal | Method::Check | Method::Info)
+                matches!(
+                    method,
+                    Method::Import | Method::Flush | Method::Seal | Method::Check | Method::Info
+                )
             }
             // Holds come with retention; until then there is nothing to do.
             Role::Custodian => false,

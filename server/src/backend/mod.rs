@@ -146,6 +146,14 @@ impl Backend {
         }
     }
 
+    pub(crate) fn flush(&self) -> Result<(), Failure> {
+        match self {
+            // Nothing has come to a store that was not open.
+            Backend::Local(_) => Ok(()),
+            Backend::Remote(remote) => remote.flush(),
+        }
+    }
+
     pub(crate) fn seal(&self) -> Result<(), Failure> {
         match self {
             Backend::Local(store) => Ok(store.seal()?),

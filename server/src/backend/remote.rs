@@ -187,6 +187,11 @@ impl Remote {
         Ok(response?.into_inner())
     }
 
+    pub(super) fn flush(&self) -> Result<(), Failure> {
+        self.runtime.block_on(self.client.admin().flush(proto::FlushRequest {}))?;
+        Ok(())
+    }
+
     pub(super) fn seal(&self) -> Result<(), Failure> {
         self.runtime.block_on(self.client.admin().seal(proto::SealRequest {}))?;
         Ok(())

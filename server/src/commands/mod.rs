@@ -6,6 +6,7 @@ mod extcap;
 mod flows;
 mod histogram;
 mod import;
+mod live;
 mod query;
 mod report;
 pub(crate) mod serve;
@@ -30,7 +31,8 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Check(args) => report::check(args),
         Command::Rebuild(args) => report::rebuild(args),
         Command::Seal(args) => report::seal(args),
-        Command::Serve(args) => serve::run(args),
+        Command::Capture(args) | Command::Serve(args) => serve::run(args),
+        Command::Flush(args) => report::flush(args),
         Command::Audit(args) => audit::run(args),
         Command::Config(args) => config::run(args),
         Command::Extcap(args) => extcap::run(args),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tapstone::OpenOptions;
 use tapstone_client::proto;
 
@@ -48,9 +48,50 @@ fn info_json(info: &proto::InfoResponse) -> Value {
         "first": time(info.first.as_ref()),
         "last": time(info.last.as_ref()),
         "interfaces": info.interfaces.iter().map(interface).collect::<Vec<_>>(),
+        "lost": lost_json(&info.lost),
+        "captures": info.captures.iter().map(capture_json).collect::<Vec<_>>(),
         "damage": info.damage,
         "io": info.io,
     })
+}
+
+/// Packets that were lost, by cause.
+fn lost_json(lost: &[proto::Lost]) -> Value {
+    lost.iter().map(|it| (it.cause.clone(), Value::from(it.packets))).collect::<Map<_, _>>().into()
+}
+
+pub(super) fn capture_json(capture: &proto::LiveInterface) -> Value {
+    json!({
+        "interface": capture.interface,
+        "received": capture.received,
+        "stored": capture.stored,
+        "stored_bytes": capture.stored_bytes,
+        "filtered": capture.filtered,
+        "lost": lost_json(&capture.lost),
+    })
+}
+
+/// What became of an interface's packets, in words.
+pub(super) fn capture_text(capture: &proto::LiveInterface) -> String {
+    let proto::LiveInterface { received, stored, filtered, .. } = capture;
+    let mut text = format!("{received} packets received, {stored} stored");
+    if *filtered > 0 {
+        text += &format!(", {filtered} left out by the filter");
+    }
+    let lost: u64 = capture.lost.iter().map(|it| it.packets).sum();
+    text += &match lost {
+        0 => ", none lost".to_owned(),
+        lost => format!(", {lost} lost ({})", lost_text(&capture.lost)),
+    };
+    match received.saturating_sub(stored + filtered + lost) {
+        0 => text,
+        under_way => text + &format!(", {under_way} under way"),
+    }
+}
+
+fn lost_text(lost: &[proto::Lost]) -> String {
+    let lost = lost.iter().filter(|it| it.packets > 0);
+    lost.map(|it| format!("{} {}", it.cause, it.packets)).collect::<Vec<_>>().join(", ")
 }
 
 fn print_info(info: &proto::InfoResponse) -> Result<(), Failure> {
@@ -74,6 +115,12 @@ fn print_info(info: &proto::InfoResponse) -> Result<(), Failure> {
     for interface in &info.interfaces {
         let name = name(interface).unwrap_or("-");
         row("interface", format!("{name}, link type {}", interface.link_type))?;
+    }
+    for capture in &info.captures {
+        row("capture", format!("{}: {}", capture.interface, capture_text(capture)))?;
+    }
+    if !info.lost.is_empty() {
+        row("lost", lost_text(&info.lost))?;
     }
     info.damage.iter().try_for_each(|text| row("damage", text.clone()))
 }
@@ -142,12 +189,17 @@ pub(crate) fn rebuild(args: &Rebuild) -> Result<u8, Failure> {
     Ok(if info.damage.is_empty() { COMPLETE } else { INCOMPLETE })
 }
 
+pub(crate) fn flush(args: &Seal) -> Result<u8, Failure> {
+    Backend::open(&args.place, false)?.flush()?;
+    Ok(COMPLETE)
+}
+
 pub(crate) fn seal(args: &Seal) -> Result<u8, Failure> {
     Backend::open(&args.place, false)?.seal()?;
     Ok(COMPLETE)
 }
 
-fn print_json(value: &Value) -> Result<(), Failure> {
+pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value).map_err(|error| stdout(error.into()))?;
     writeln!(out).map_err(stdout)

@@ -1,18 +1,20 @@
-//! `tapstone serve`
+//! `tapstone serve`, and `tapstone capture`, which is the same
 
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tapstone::{OpenOptions, Store};
+use tapstone::{OpenOptions, Retention, Store};
 use tapstone_client::proto;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::live::{self, Live};
 use crate::access::Policy;
 use crate::backend::{open, socket};
 use crate::cli::Serve;
@@ -22,9 +24,12 @@ use crate::listen::{ListenError, Listener, Tls};
 use crate::monitoring::{Metrics, Monitor, Ready, Telling, UPKEEP};
 use crate::service::Service;
 use crate::service::gate::Gate;
+use crate::text;
 
 /// How long requests under way may go on after the server was told to end.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How often it is looked whether packets must go.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes that may be under way to the server on one stream, and on one connection.
 const WINDOWS: (u32, u32) = (4 << 20, 16 << 20);
 /// Bytes of one frame to the server.
@@ -51,14 +56,23 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     // What is wrong with the configuration shows before anything is touched.
     let config = config(args).map_err(ServeError::from)?;
     let policy = config.check().map_err(ServeError::from)?;
+    let records = !args.live.interfaces.is_empty();
+    let retention = config.retention.retention(records).map_err(ConfigError::from);
+    let retention = retention.map_err(ServeError::from)?;
+    let shards = args.live.shards.map_or(OpenOptions::default().shards, usize::from);
+    let sources = live::open(&args.live, shards)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().thread_name("serve").build().map_err(Failure::Runtime)?;
     let telling = {
         let _within = runtime.enter();
         Telling::start(&config.log, &config.traces).map_err(|it| ServeError::Config(it.into()))?
     };
-    let store = open(&args.store, OpenOptions { create: true, ..OpenOptions::default() })?;
-    let served = runtime.block_on(serve(args, &config, policy, &store));
+    let options = OpenOptions { create: true, shards, ..OpenOptions::default() };
+    let store = open(&args.store, options)?;
+    let live = Live::start(&store, sources, args.live.json);
+    let expiring = runtime.spawn(expire(store.clone(), retention));
+    let served = runtime.block_on(serve(args, &config, policy, &store, live));
+    expiring.abort();
     drop(telling);
     // What still runs holds the store open.
     runtime.shutdown_timeout(DRAIN);
@@ -79,11 +93,13 @@ async fn serve(
     config: &Config,
     policy: Policy,
     store: &Store,
-) -> Result<(), ServeError> {
+    live: Live,
+) -> Result<(), Failure> {
     let service = Service::new(store.clone(), config.limits);
-    let listener = Listener::bind(&config.listen, policy.has_tokens()).await?;
+    let listener = Listener::bind(&config.listen, policy.has_tokens()).await;
+    let listener = listener.map_err(ServeError::from)?;
     let monitor = match config.monitoring.address {
-        Some(address) => Some(Monitor::bind(address).await?),
+        Some(address) => Some(Monitor::bind(address).await.map_err(ServeError::from)?),
         None => None,
     };
     let (addresses, tls, counters) = (listener.addresses(), listener.tls(), listener.counters());
@@ -105,10 +121,16 @@ async fn serve(
     });
     ready.set(true);
     tell_systemd(NotifyState::Ready);
-    let (told, is_told) = tokio::sync::oneshot::channel();
+    let (told, is_told) = oneshot::channel();
+    let (reported, report_of_capture) = oneshot::channel();
     let ended = async {
-        attend(args, &gate, tls.as_ref()).await;
+        tokio::select! {
+            () = attend(args, store, &gate, tls.as_ref()) => {}
+            () = live.watch() => tracing::error!("packets cannot be stored any more"),
+        }
         tell_systemd(NotifyState::Stopping);
+        // What was captured is safe, whatever becomes of the requests.
+        reported.send(end_capture(live, store.clone()).await).ok();
         tracing::info!("ending: requests under way are finished");
         ready.set(false);
         report(&reporter, ServingStatus::NotServing).await;
@@ -121,7 +143,7 @@ async fn serve(
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
-        served = served => served?,
+        served = served => served.map_err(ServeError::from)?,
         () = patience => tracing::warn!("requests that took too long were broken off"),
     }
     // It holds the store.
@@ -137,7 +159,40 @@ async fn serve(
         counters.refused(),
     );
     fs::remove_file(socket).ok();
-    Ok(())
+    report_of_capture.await.unwrap_or(Ok(()))
+}
+
+/// Lets the oldest packets go, for as long as this runs.
+async fn expire(store: Store, retention: Retention) {
+    if retention.keeps_everything() {
+        return;
+    }
+    tracing::info!("{}", text::retention(&retention));
+    loop {
+        let pass = {
+            let store = store.clone();
+            move || store.expire(&retention)
+        };
+        match tokio::task::spawn_blocking(pass).await {
+            Ok(Ok(gone)) => gone.iter().for_each(|it| {
+                let (packets, bytes) = (it.packets, it.packet_bytes);
+                tracing::info!(packets, bytes, "packets were let go: {}", it.by);
+            }),
+            Ok(Err(error)) => tracing::error!(%error, "packets could not be let go"),
+            Err(error) => tracing::error!(%error, "packets could not be let go"),
+        }
+        tokio::time::sleep(EXPIRE_EVERY).await;
+    }
+}
+
+/// Stores what has come, and seals it.
+async fn end_capture(live: Live, store: Store) -> Result<(), Failure> {
+    let end = move || {
+        live.stop()?;
+        Ok(store.seal()?)
+    };
+    let ended = tokio::task::spawn_blocking(end).await;
+    ended.unwrap_or_else(|error| Err(Failure::Runtime(error.into())))
 }
 
 /// Gives metrics and health to those who watch.
@@ -164,16 +219,25 @@ fn tell_systemd(state: NotifyState<'_>) {
     }
 }
 
-/// Follows signals until one says that it is over; SIGHUP exchanges certificates and identities.
-async fn attend(args: &Serve, gate: &Gate, tls: Option<&Tls>) {
+/// Follows signals until one says that it is over; SIGHUP exchanges certificates and identities,
+/// SIGUSR1 makes durable what has come.
+async fn attend(args: &Serve, store: &Store, gate: &Gate, tls: Option<&Tls>) {
     let listen = |kind| signal(kind).expect("this runs within the runtime");
     let mut terminate = listen(SignalKind::terminate());
     let mut interrupt = listen(SignalKind::interrupt());
     let mut hangup = listen(SignalKind::hangup());
+    let mut flush = listen(SignalKind::user_defined1());
     loop {
         tokio::select! {
             _ = terminate.recv() => return,
             _ = interrupt.recv() => return,
+            _ = flush.recv() => drop(tokio::task::spawn_blocking({
+                let store = store.clone();
+                move || match store.flush() {
+                    Ok(()) => tracing::info!("what has come is durable"),
+                    Err(error) => tracing::error!(%error, "not everything is durable"),
+                }
+            })),
             _ = hangup.recv() => match reload(args, gate, tls) {
                 Ok(()) => tracing::info!("identities and certificates were read anew"),
                 Err(error) => tracing::error!("{error}; all stays as it was"),

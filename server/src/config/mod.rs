@@ -3,6 +3,7 @@
 
 mod keys;
 mod layers;
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use crate::service::Limits;
 pub(crate) use keys::{DEFAULT_FILE, keys};
 use layers::Layers;
 pub(crate) use layers::{LayerError, Origin};
+use retention::{RetentionError, RetentionSettings};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -29,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) listen: ListenSettings,
     /// How much may be done at once.
     pub(crate) limits: Limits,
+    /// How long packets are kept.
+    pub(crate) retention: RetentionSettings,
     /// Where to be watched.
     pub(crate) monitoring: MonitoringSettings,
     /// What is told while serving.
@@ -78,6 +82,9 @@ pub(crate) enum ConfigError {
     /// What should be listened on cannot be.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// How long packets are kept makes no sense.
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
     /// What should be told cannot be.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -117,6 +124,16 @@ impl Loaded {
         }
         if let Some(address) = sources.monitor {
             layers.add_flag("--monitor", "monitoring.address", address.to_string().into());
+        }
+        let kept = [
+            ("--keep-free", "retention.keep_free", &sources.keep_free),
+            ("--keep-for", "retention.keep_for", &sources.keep_for),
+            ("--max-size", "retention.max_size", &sources.max_size),
+        ];
+        for (flag, path, value) in kept {
+            if let Some(value) = value {
+                layers.add_flag(flag, path, value.clone().into());
+            }
         }
         for setting in &sources.set {
             layers.add_typed(setting)?;
@@ -160,6 +177,7 @@ impl Config {
         if let Some(name) = self.limits.without_room() {
             return Err(ConfigError::NoRoom(name));
         }
+        self.retention.retention(false)?;
         self.log.check()?;
         self.traces.check()?;
         Ok(policy)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
-use tapstone::{CatalogError, Store};
+use tapstone::{CaptureCounts, CatalogError, LossCause, Store};
 
 use super::Ready;
 use crate::listen::Counters;
@@ -87,11 +87,30 @@ impl Metrics {
             gauge!("tapstone_disk_free_bytes").set(space.free as f64);
             gauge!("tapstone_disk_total_bytes").set(space.total as f64);
         }
+        for (cause, packets) in &info.lost {
+            gauge!("tapstone_store_lost_packets", "cause" => cause.name()).set(*packets as f64);
+        }
+        info.captures.iter().for_each(count_capture);
         let now = convert::state(&info);
         for state in convert::STATES {
             gauge!("tapstone_state", "state" => state).set(f64::from(u8::from(state == now)));
         }
         Ok(())
+    }
+}
+
+fn count_capture(counts: &CaptureCounts) {
+    let total = |name: &'static str, value| {
+        counter!(name, "interface" => counts.interface.clone()).absolute(value);
+    };
+    total("tapstone_capture_received_packets_total", counts.received);
+    total("tapstone_capture_stored_packets_total", counts.stored);
+    total("tapstone_capture_stored_bytes_total", counts.stored_bytes);
+    total("tapstone_capture_filtered_packets_total", counts.filtered);
+    for (cause, lost) in LossCause::ALL.into_iter().zip(counts.lost) {
+        let (interface, cause) = (counts.interface.clone(), cause.name());
+        let name = "tapstone_capture_lost_packets_total";
+        counter!(name, "interface" => interface, "cause" => cause).absolute(lost);
     }
 }
 
@@ -166,6 +185,15 @@ fn describe() {
         "tapstone_import_skipped_blocks_total",
         "Blocks without packets passed over."
     );
+    describe_gauge!("tapstone_store_lost_packets", "Packets lost while what is stored came.");
+    describe_counter!("tapstone_capture_received_packets_total", "Live packets that came.");
+    describe_counter!("tapstone_capture_stored_packets_total", "Live packets stored.");
+    describe_counter!("tapstone_capture_stored_bytes_total", "Captured bytes of those.");
+    describe_counter!(
+        "tapstone_capture_filtered_packets_total",
+        "Live packets left out by the filter after the kernel let them through."
+    );
+    describe_counter!("tapstone_capture_lost_packets_total", "Live packets lost.");
     describe_counter!("tapstone_refused_total", "Requests that were not let in.");
     describe_counter!("tapstone_audit_records_total", "Records written to the audit log.");
     describe_counter!("tapstone_connections_total", "Connections that were let in.");

@@ -2,8 +2,8 @@
 //! here too, so a server's answer and the store's own look the same.
 
 use tapstone::{
-    CheckReport, Completeness, Cursor, Flow, Flows, Group, GroupBy, Histogram, ImportReport, Info,
-    Missing, ParseCursorError, Refused, Selection, Timestamp,
+    CaptureCounts, CheckReport, Completeness, Cursor, Flow, Flows, Group, GroupBy, Histogram,
+    ImportReport, Info, LossCause, Missing, ParseCursorError, Refused, Selection, Timestamp,
 };
 use tapstone_client::{instant, proto};
 use tapstone_packet::flow::{Endpoint, KeyPart};
@@ -56,7 +56,7 @@ pub(crate) fn completeness(completeness: &Completeness) -> proto::Completeness {
     let missing = |it: &Missing| {
         let known = (it.first, it.last) != (Timestamp::MIN, Timestamp::MAX);
         proto::Missing {
-            segment: it.segment.to_string(),
+            segment: it.segment.map(|id| id.to_string()).unwrap_or_default(),
             first: known.then(|| time(it.first)),
             last: known.then(|| time(it.last)),
             packets: it.packets,
@@ -168,6 +168,24 @@ pub(crate) fn info(info: &Info) -> proto::InfoResponse {
         disk_free: info.space.map(|space| space.free),
         disk_total: info.space.map(|space| space.total),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        lost: info.lost.iter().map(|(cause, packets)| lost(*cause, *packets)).collect(),
+        captures: info.captures.iter().map(capture).collect(),
+    }
+}
+
+fn lost(cause: LossCause, packets: u64) -> proto::Lost {
+    proto::Lost { cause: cause.name().to_owned(), packets }
+}
+
+pub(crate) fn capture(counts: &CaptureCounts) -> proto::LiveInterface {
+    let by_cause = LossCause::ALL.into_iter().zip(counts.lost);
+    proto::LiveInterface {
+        interface: counts.interface.clone(),
+        received: counts.received,
+        stored: counts.stored,
+        stored_bytes: counts.stored_bytes,
+        filtered: counts.filtered,
+        lost: by_cause.map(|(cause, packets)| lost(cause, packets)).collect(),
     }
 }
 

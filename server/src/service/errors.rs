@@ -61,6 +61,11 @@ pub(crate) fn seal(error: &SealFailure) -> Status {
     status(Code::Unavailable, "STORE", None, error.to_string())
 }
 
+/// It cannot be made durable.
+pub(crate) fn flush(error: &IngestError) -> Status {
+    status(Code::Unavailable, "STORE", None, error.to_string())
+}
+
 /// What cannot be told to the audit log is not done.
 pub(super) fn audit(error: &AuditError) -> Status {
     let text = format!("nothing is given that cannot be written down: {error}");

@@ -214,6 +214,17 @@ impl Tapstone for Service {
 
 #[tonic::async_trait]
 impl Admin for Service {
+    async fn flush(
+        &self,
+        request: Request<proto::FlushRequest>,
+    ) -> Result<Response<proto::FlushResponse>, Status> {
+        let asker = gate::asker(&request)?;
+        let mut asked = self.audit.asked(&asker, "Flush", Value::Null).await?;
+        self.blocking(Store::flush).await?.map_err(|error| errors::flush(&error))?;
+        asked.outcome("done", 0, 0);
+        Ok(Response::new(proto::FlushResponse {}))
+    }
+
     async fn seal(
         &self,
         request: Request<proto::SealRequest>,

@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod exactness;
 mod hostile;
+mod live;
 mod python;
 mod served;
 mod serving;

@@ -72,7 +72,7 @@ fn fail_everywhere(seed: u64, tried: &mut Tried) -> Result<(), String> {
 
 #[test]
 fn nothing_acknowledged_is_lost_when_an_operation_fails() {
-    try_all("failures", 32, fail_everywhere);
+    try_all("failures", 48, fail_everywhere);
 }
 
 #[derive(Debug, Default)]
@@ -131,10 +131,10 @@ fn lie_everywhere(seed: u64, fault: Fault, tried: &mut Dishonest) -> Result<(), 
 
 #[test]
 fn a_sync_that_lies_makes_no_packet_up() {
-    try_all("lying syncs", 64, |seed, tried| lie_everywhere(seed, Fault::Lie, tried));
+    try_all("lying syncs", 96, |seed, tried| lie_everywhere(seed, Fault::Lie, tried));
 }
 
 #[test]
 fn a_write_to_the_wrong_place_makes_no_packet_up() {
-    try_all("misdirected writes", 64, |seed, tried| lie_everywhere(seed, Fault::Misdirect, tried));
+    try_all("misdirected writes", 96, |seed, tried| lie_everywhere(seed, Fault::Misdirect, tried));
 }

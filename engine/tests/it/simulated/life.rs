@@ -48,6 +48,7 @@ impl Script {
             unit: 1000 + random.below(4000) as usize,
             segment: 16_000 + random.below(60_000),
             flows: 2 + random.below(20) as usize,
+            ..Sizes::default()
         };
         let shards = 1 + random.below(2) as usize;
         Script { steps, options: OpenOptions { create: true, shards, rebuild: false, sizes } }

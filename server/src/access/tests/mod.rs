@@ -17,13 +17,14 @@ use super::{
 /// The user that the server of these tests runs as.
 const OWN_UID: u32 = 990;
 
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 13] = [
     "/tapstone.v1.Tapstone/Query",
     "/tapstone.v1.Tapstone/Count",
     "/tapstone.v1.Tapstone/Histogram",
     "/tapstone.v1.Tapstone/Flows",
     "/tapstone.v1.Tapstone/Info",
     "/tapstone.v1.Tapstone/Import",
+    "/tapstone.v1.Admin/Flush",
     "/tapstone.v1.Admin/Seal",
     "/tapstone.v1.Admin/Check",
     "/grpc.health.v1.Health/Check",

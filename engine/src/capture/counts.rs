@@ -1,0 +1,92 @@
+//! What became of the packets that came.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::loss::LossCause;
+
+/// What became of the packets of an interface so far. When nothing is under way any more,
+/// `received` is the sum of the others, exactly.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureCounts {
+    /// The interface's name.
+    pub interface: String,
+    /// Packets that came, but for those that the kernel's filter left out.
+    pub received: u64,
+    /// Stored: they survive a power cut and are found.
+    pub stored: u64,
+    /// Captured bytes of those.
+    pub stored_bytes: u64,
+    /// Left out by the filter after the kernel let them through.
+    pub filtered: u64,
+    /// Lost, by cause, as [`LossCause::ALL`] orders them.
+    pub lost: [u64; LossCause::ALL.len()],
+}
+
+impl CaptureCounts {
+    /// Packets that came and are not accounted for yet: in the ring, or on their way to the disk.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        let accounted = self.stored + self.filtered + self.lost();
+        self.received.saturating_sub(accounted)
+    }
+
+    /// Packets lost, whatever the cause.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.iter().sum()
+    }
+
+    fn add(&mut self, counters: &Counters) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // What was received is counted before what became of it, and read after that.
+        self.stored += read(&counters.stored);
+        self.stored_bytes += read(&counters.stored_bytes);
+        self.filtered += read(&counters.filtered);
+        for (sum, lost) in self.lost.iter_mut().zip(&counters.lost) {
+            *sum += read(lost);
+        }
+        self.received += read(&counters.received);
+    }
+}
+
+/// One ring's, written by the shard that reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(super) received: AtomicU64,
+    pub(super) stored: AtomicU64,
+    pub(super) stored_bytes: AtomicU64,
+    pub(super) filtered: AtomicU64,
+    pub(super) lost: [AtomicU64; LossCause::ALL.len()],
+}
+
+impl Counters {
+    /// These are durable.
+    pub(crate) fn store(&self, packets: u64, bytes: u64) {
+        self.stored.fetch_add(packets, Ordering::Relaxed);
+        self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// These are lost.
+    pub(crate) fn lose(&self, cause: LossCause, packets: u64) {
+        let place = LossCause::ALL.iter().position(|it| *it == cause);
+        let place = place.expect("all causes are among all causes");
+        self.lost[place].fetch_add(packets, Ordering::Relaxed);
+    }
+}
+
+/// The counters of an interface's rings.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted {
+    pub(super) interface: Arc<str>,
+    pub(super) rings: Vec<Arc<Counters>>,
+}
+
+impl Counted {
+    pub(crate) fn read(&self) -> CaptureCounts {
+        let interface = self.interface.to_string();
+        let mut counts = CaptureCounts { interface, ..CaptureCounts::default() };
+        self.rings.iter().for_each(|counters| counts.add(counters));
+        counts
+    }
+}

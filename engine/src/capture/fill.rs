@@ -1,0 +1,373 @@
+//! From a ring to a shard: one task for each ring, on the shard that stores its packets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender, TryRecvError};
+use tapstone_packet::filter::Program;
+use tapstone_packet::interface::Interface;
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::clock::{self, Stopwatch};
+use tapstone_runtime::packet_ring::{PacketRing, RingPacket};
+use tapstone_runtime::{sleep, yield_if_needed};
+
+use super::counts::Counters;
+use super::loss::{Loss, LossCause};
+use crate::account::Account;
+use crate::import::batch::{Batch, Record};
+use crate::shard::{Command, Inbox, IngestError};
+
+/// Batches between the ring and the shard.
+const BATCHES: usize = 3;
+/// A packet waits no longer for others to be stored with.
+const FLUSHED_AFTER: Duration = Duration::from_millis(400);
+/// How often the ring is looked at when it is empty.
+const LOOK: Duration = Duration::from_millis(4);
+/// How often the kernel is asked how many packets came.
+const COUNT: Duration = Duration::from_millis(100);
+/// After the last packet was let in, so long may the kernel take to hand it over.
+const DRAINED_AFTER: Duration = Duration::from_secs(2);
+/// Where a VLAN tag stands in an Ethernet header: behind the addresses.
+const TAG_AT: usize = 12;
+
+type Returned = (Box<Batch>, Result<(), IngestError>);
+
+/// What is done with a packet before it is stored.
+#[derive(Clone, Debug)]
+pub(super) struct Treatment {
+    pub(super) snap_len: u32,
+    pub(super) program: Option<Arc<Program>>,
+    /// Whether the program is asked about every packet, or only about those whose tag the kernel
+    /// took off before it ran the program itself.
+    pub(super) judge_all: bool,
+}
+
+impl Treatment {
+    /// Takes a packet into a batch, with its tag; gives whether it matches.
+    fn take(&self, packet: &RingPacket<'_>, batch: &mut Batch) -> bool {
+        let offset = batch.arena.len();
+        let tag = packet.vlan.filter(|_| packet.data.len() >= TAG_AT);
+        let (addresses, rest) = packet.data.split_at(if tag.is_some() { TAG_AT } else { 0 });
+        let mut original = packet.original;
+        batch.arena.extend_from_slice(addresses);
+        if let Some(tag) = tag {
+            batch.arena.extend_from_slice(&tag.bytes());
+            original += tag.bytes().len() as u32;
+        }
+        batch.arena.extend_from_slice(rest);
+        let asked = self.program.as_ref().filter(|_| self.judge_all || tag.is_some());
+        if asked.is_some_and(|program| !program.matches(&batch.arena[offset..], original)) {
+            batch.arena.truncate(offset);
+            return false;
+        }
+        batch.arena.truncate(offset + self.snap_len as usize);
+        batch.records.push(Record {
+            time: Timestamp::from_secs_nanos(packet.secs.into(), packet.nanos),
+            offset: offset as u32,
+            captured: (batch.arena.len() - offset) as u32,
+            original,
+            interface: 0,
+        });
+        true
+    }
+}
+
+/// Moves packets from a ring to its shard until it is told to stop.
+pub(super) struct Filler {
+    pub(super) ring: PacketRing,
+    pub(super) treatment: Treatment,
+    pub(super) interfaces: Arc<[Interface]>,
+    pub(super) source: Arc<str>,
+    /// Bytes of a batch at which it is handed over.
+    pub(super) unit: usize,
+    pub(super) commands: Sender<Command>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) stopping: Arc<AtomicBool>,
+    /// Who waits for everything that came so far to be stored.
+    pub(super) flushes: Inbox<Sender<()>>,
+}
+
+/// Where a filler is.
+struct State {
+    batch: Box<Batch>,
+    /// Since the batch's first packet was taken.
+    age: Stopwatch,
+    back: (Sender<Returned>, Receiver<Returned>),
+    made: usize,
+    /// Packets read from the ring, and those that were handed over.
+    read: u64,
+    handed: u64,
+    /// The last commit asked for: its answer, and what was handed over before.
+    commit: Option<(Receiver<Result<(), IngestError>>, u64)>,
+    /// Packets of which it is decided whether they are durable.
+    settled: u64,
+    /// Whether the shard could not store the last batch that came back.
+    refused: bool,
+    /// Since then.
+    since_commit: Stopwatch,
+    since_count: Stopwatch,
+    /// Wall clock when the kernel was last asked how many packets came.
+    counted_nanos: u64,
+    /// Whether a batch had to be waited for since then.
+    waited: bool,
+    dropped: u64,
+}
+
+impl State {
+    fn new() -> State {
+        State {
+            batch: Box::new(Batch::empty()),
+            age: Stopwatch::start(),
+            back: async_channel::bounded(BATCHES),
+            made: 1,
+            read: 0,
+            handed: 0,
+            commit: None,
+            settled: 0,
+            refused: false,
+            since_commit: Stopwatch::start(),
+            since_count: Stopwatch::start(),
+            counted_nanos: clock::unix_nanos(),
+            waited: false,
+            dropped: 0,
+        }
+    }
+
+    /// Packets that are to be stored, so far.
+    fn taken(&self) -> u64 {
+        self.handed + self.batch.records.len() as u64
+    }
+}
+
+impl Filler {
+    /// Runs on the shard.
+    ///
+    /// # Errors
+    ///
+    /// When the shard is gone.
+    pub(super) async fn run(mut self) -> Result<(), IngestError> {
+        let mut state = State::new();
+        let mut stopped: Option<Stopwatch> = None;
+        // Who waits, and for how many packets to be durable.
+        let mut waiting: Vec<(u64, Sender<()>)> = Vec::new();
+        loop {
+            if stopped.is_none() && self.stopping.load(Ordering::Relaxed) {
+                // A kernel that refuses to stop is left with what it has brought.
+                self.ring.stop().ok();
+                stopped = Some(Stopwatch::start());
+            }
+            let moved = self.read(&mut state).await;
+            let counted = stopped.is_some() || state.since_count.elapsed() >= COUNT;
+            if counted {
+                self.count(&mut state);
+            }
+            while let Ok(flush) = self.flushes.0.try_recv() {
+                waiting.push((state.taken(), flush));
+            }
+            let full = state.batch.arena.len() >= self.unit;
+            let old = state.age.elapsed() >= FLUSHED_AFTER;
+            let now = !waiting.is_empty() || (stopped.is_some() && !moved);
+            if !state.batch.records.is_empty() && (full || old || now) {
+                self.hand_over(&mut state).await?;
+            }
+            self.commit_in_time(&mut state, now).await?;
+            // Whoever waits is told by the other end being dropped.
+            waiting.retain(|(taken, _)| state.settled < *taken);
+            let done = !moved && state.settled == state.taken();
+            if done && stopped.is_some_and(|since| self.is_drained(&state, since)) {
+                return Ok(());
+            }
+            if moved {
+                yield_if_needed().await;
+            } else {
+                sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// Takes blocks of the ring until none is there, or the batch is full. Gives whether there was
+    /// one.
+    async fn read(&mut self, state: &mut State) -> bool {
+        let mut moved = false;
+        while state.batch.arena.len() < self.unit {
+            let Some(block) = self.ring.next_block() else { break };
+            moved = true;
+            if state.batch.records.is_empty() {
+                state.age = Stopwatch::start();
+            }
+            let (mut read, mut filtered) = (0, 0);
+            for packet in block.packets() {
+                read += 1;
+                filtered += u64::from(!self.treatment.take(&packet, &mut state.batch));
+            }
+            drop(block);
+            state.read += read;
+            self.counters.filtered.fetch_add(filtered, Ordering::Relaxed);
+            yield_if_needed().await;
+        }
+        moved
+    }
+
+    /// Asks the kernel what came, and books what was dropped.
+    fn count(&mut self, state: &mut State) {
+        let now = clock::unix_nanos();
+        let Ok(counts) = self.ring.counts() else { return };
+        let dropped = counts.dropped - state.dropped;
+        self.counters.received.store(counts.received, Ordering::Relaxed);
+        if dropped > 0 {
+            let cause = if state.waited { LossCause::DiskBehind } else { LossCause::RingFull };
+            let time = |nanos: u64| Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX));
+            let (first, last) = (time(state.counted_nanos.min(now)), time(now));
+            state.batch.losses.push(Loss { cause, packets: dropped, first, last });
+            self.counters.lose(cause, dropped);
+        }
+        state.dropped = counts.dropped;
+        state.counted_nanos = now;
+        state.waited = false;
+        state.since_count = Stopwatch::start();
+    }
+
+    /// Gives the batch to the shard, and takes an empty one.
+    async fn hand_over(&mut self, state: &mut State) -> Result<(), IngestError> {
+        let mut next = self.spare(state).await?;
+        // What was lost while a batch was waited for goes along.
+        if state.waited {
+            self.count(state);
+            state.waited = true;
+        }
+        next.clear();
+        next.arena.clear();
+        let mut batch = std::mem::replace(&mut state.batch, next);
+        batch.interfaces = Arc::clone(&self.interfaces);
+        batch.source = Arc::clone(&self.source);
+        batch.account = Some(Account::Live(Arc::clone(&self.counters)));
+        state.handed += batch.records.len() as u64;
+        let command = Command::Ingest(batch, state.back.0.clone());
+        self.commands.send(command).await.map_err(|_| IngestError::Lost)
+    }
+
+    async fn spare(&self, state: &mut State) -> Result<Box<Batch>, IngestError> {
+        if state.made < BATCHES {
+            state.made += 1;
+            return Ok(Box::new(Batch::empty()));
+        }
+        let returned = match state.back.1.try_recv() {
+            Ok(returned) => returned,
+            Err(_) => {
+                state.waited = true;
+                state.back.1.recv().await.map_err(|_| IngestError::Lost)?
+            }
+        };
+        let (batch, result) = returned;
+        match result {
+            Ok(()) => {
+                if std::mem::take(&mut state.refused) {
+                    tracing::info!("packets of {} are stored again", self.source);
+                }
+            }
+            Err(IngestError::Lost) => return Err(IngestError::Lost),
+            Err(error) => {
+                if !std::mem::replace(&mut state.refused, true) {
+                    tracing::error!(%error, "packets of {} cannot be stored", self.source);
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Asks the shard to make durable what was handed over, when that is due.
+    async fn commit_in_time(&self, state: &mut State, wanted: bool) -> Result<(), IngestError> {
+        if let Some((answer, handed)) = &state.commit {
+            match answer.try_recv() {
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Closed) | Ok(Err(IngestError::Lost)) => {
+                    return Err(IngestError::Lost);
+                }
+                // The shard has booked which are lost.
+                Ok(_) => {}
+            }
+            state.settled = *handed;
+            state.commit = None;
+        }
+        let due = wanted || state.since_commit.elapsed() >= FLUSHED_AFTER / 2;
+        if state.settled != state.handed && due {
+            let (done, answer) = async_channel::bounded(1);
+            let asked = self.commands.send(Command::Commit(done)).await;
+            asked.map_err(|_| IngestError::Lost)?;
+            state.commit = Some((answer, state.handed));
+            state.since_commit = Stopwatch::start();
+        }
+        Ok(())
+    }
+
+    /// Whether everything that came was read, after no more is let in.
+    fn is_drained(&self, state: &State, since: Stopwatch) -> bool {
+        let received = self.counters.received.load(Ordering::Relaxed);
+        state.read >= received - state.dropped || since.elapsed() >= DRAINED_AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tapstone_packet::filter::Dialect;
+    use tapstone_packet::interface::{ByteOrder, LinkType};
+    use tapstone_runtime::packet_ring::VlanTag;
+
+    use super::*;
+
+    fn treatment(filter: &str, snap_len: u32, judge_all: bool) -> Treatment {
+        let dialect = Dialect { link_type: LinkType::ETHERNET, byte_order: ByteOrder::Little };
+        let program = (!filter.is_empty()).then(|| Program::compile(filter, dialect).unwrap());
+        Treatment { snap_len, program: program.map(Arc::new), judge_all }
+    }
+
+    fn frame(vlan: Option<VlanTag>) -> (Vec<u8>, Option<VlanTag>) {
+        let mut data = vec![0xaa; 60];
+        data[TAG_AT..14].copy_from_slice(&[0x08, 0x06]);
+        (data, vlan)
+    }
+
+    fn taken(treatment: &Treatment, (data, vlan): &(Vec<u8>, Option<VlanTag>)) -> Option<Batch> {
+        let mut batch = Batch::empty();
+        batch.arena.extend(b"before");
+        let original = data.len() as u32 + 100;
+        let packet = RingPacket { secs: 5, nanos: 7, data, original, vlan: *vlan };
+        let matches = treatment.take(&packet, &mut batch);
+        assert_eq!(matches, batch.records.len() == 1);
+        assert!(matches || batch.arena == b"before");
+        matches.then_some(batch)
+    }
+
+    #[test]
+    fn a_tag_that_was_taken_off_is_put_back() {
+        let tagged = frame(Some(VlanTag { tpid: 0x88a8, tci: 0x6005 }));
+        let batch = taken(&treatment("", 65535, false), &tagged).unwrap();
+        let record = batch.records[0];
+        let data = batch.data(&record);
+        assert_eq!(data[..TAG_AT], [0xaa; 12]);
+        assert_eq!(data[TAG_AT..18], [0x88, 0xa8, 0x60, 0x05, 0x08, 0x06]);
+        assert_eq!((record.captured, record.original), (64, 164));
+        assert_eq!(record.time, Timestamp::from_secs_nanos(5, 7));
+    }
+
+    #[test]
+    fn the_filter_is_asked_about_what_the_kernel_could_not_judge() {
+        let (plain, tagged) = (frame(None), frame(Some(VlanTag { tpid: 0x8100, tci: 5 })));
+        let by_tag = treatment("vlan 5", 65535, false);
+        assert!(taken(&by_tag, &tagged).is_some());
+        assert!(taken(&treatment("vlan 6", 65535, false), &tagged).is_none());
+        // The kernel has judged it.
+        assert!(taken(&by_tag, &plain).is_some());
+        assert!(taken(&treatment("vlan 5", 65535, true), &plain).is_none());
+        assert!(taken(&treatment("arp", 65535, true), &plain).is_some());
+    }
+
+    #[test]
+    fn a_snapshot_length_holds_with_the_tag() {
+        let tagged = frame(Some(VlanTag { tpid: 0x8100, tci: 5 }));
+        let batch = taken(&treatment("", 40, false), &tagged).unwrap();
+        assert_eq!((batch.records[0].captured, batch.records[0].original), (40, 164));
+        assert_eq!(batch.arena.len(), 46);
+    }
+}

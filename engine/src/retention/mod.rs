@@ -1,0 +1,135 @@
+//! Retention: the oldest sealed segments go, with all that belongs to them, so that there is room
+//! for what comes.
+//!
+//! The catalog is told first, in one transaction: a segment is *expiring*, and found no more. Then
+//! its files are removed, and then the catalog forgets it, but for the statement that packets of
+//! that time have expired. A crash in between is finished when the store is opened next.
+
+mod policy;
+
+use serde::{Deserialize, Serialize};
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::file::FileError;
+use tapstone_runtime::{blocking, clock};
+
+use crate::builder::checkpoints;
+use crate::catalog::{CatalogError, SegmentRow, attos};
+use crate::id::SegmentId;
+use crate::store::Store;
+use policy::{Candidate, due};
+pub use policy::{ExpiredBy, Free, Retention};
+
+/// Why segments could not expire.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpireError {
+    /// The catalog refused.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A file cannot be removed.
+    #[error("retention: {0}")]
+    File(#[from] FileError),
+}
+
+/// Packets that expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expired {
+    /// Why.
+    pub by: ExpiredBy,
+    /// How many.
+    pub packets: u64,
+    /// Their captured bytes.
+    pub packet_bytes: u64,
+    /// Segments that they were in.
+    pub segments: u64,
+    /// The earliest one's time.
+    #[serde(with = "attos")]
+    pub first: Timestamp,
+    /// The latest one's time.
+    #[serde(with = "attos")]
+    pub last: Timestamp,
+}
+
+impl Expired {
+    fn of(row: &SegmentRow, by: ExpiredBy) -> Expired {
+        Expired {
+            by,
+            packets: row.packets,
+            packet_bytes: row.packet_bytes,
+            segments: 1,
+            first: row.first,
+            last: row.last,
+        }
+    }
+
+    /// Both.
+    #[must_use]
+    pub(crate) fn and(self, other: Expired) -> Expired {
+        Expired {
+            by: self.by,
+            packets: self.packets + other.packets,
+            packet_bytes: self.packet_bytes + other.packet_bytes,
+            segments: self.segments + other.segments,
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+impl Store {
+    /// Lets the oldest sealed segments go, as many as retention asks for; gives what went. Call it
+    /// from time to time: nothing goes by itself.
+    ///
+    /// Queries that are under way may miss packets of a segment that goes, and say so.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog or a file cannot be changed. What could not be removed is removed when the
+    /// store is opened next.
+    pub fn expire(&self, retention: &Retention) -> Result<Vec<Expired>, ExpireError> {
+        if retention.keeps_everything() {
+            return Ok(Vec::new());
+        }
+        let _alone = self.inner.expiring.lock().expect("no holder of the lock panics");
+        let rows = self.inner.catalog.segments()?;
+        let candidate = |(id, row): (&SegmentId, &SegmentRow)| Candidate {
+            id: *id,
+            begun: row.created_nanos,
+            bytes: row.stored_bytes + row.index_bytes,
+        };
+        let candidates: Vec<Candidate> = rows.iter().map(candidate).collect();
+        let space = blocking::space(self.inner.layout.root());
+        let due = due(&candidates, space, clock::unix_nanos(), retention);
+        let mut gone = Vec::new();
+        for (id, by) in due {
+            let expired = Expired::of(&rows[&id], by);
+            self.expire_segment(id, expired)?;
+            gone.push(expired);
+        }
+        Ok(gone)
+    }
+
+    fn expire_segment(&self, id: SegmentId, expired: Expired) -> Result<(), ExpireError> {
+        // A capture that was in it could be taken in again.
+        let segment = self.segment(id);
+        let keys: Vec<_> = segment.iter().flat_map(|it| checkpoints(it)).map(|it| it.0).collect();
+        self.inner.catalog.begin_expiring(id, expired, &keys)?;
+        self.forget_segment(id);
+        remove_files(&self.inner.layout, id)?;
+        Ok(self.inner.catalog.end_expiring(&[id])?)
+    }
+
+    /// What expired so far, by cause.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog cannot be read.
+    pub fn expired(&self) -> Result<Vec<Expired>, CatalogError> {
+        self.inner.catalog.expired()
+    }
+}
+
+/// Removes what there is of a segment.
+pub(crate) fn remove_files(layout: &crate::layout::Layout, id: SegmentId) -> Result<(), FileError> {
+    blocking::remove(&layout.segment(id))?;
+    blocking::remove(&layout.split(id))
+}

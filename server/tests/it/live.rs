@@ -1,0 +1,403 @@
+//! Live packets, in network namespaces that the tests make (root is needed, and iproute2).
+
+use std::fs::File;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use serde_json::Value;
+use tapstone::Timestamp;
+use tapstone_packet::capture_file::PcapWriter;
+use tapstone_packet::interface::{Interface, LinkType};
+
+use crate::run;
+
+/// A namespace with a pair of interfaces: what is sent into `sends` comes to `hears`.
+struct Net {
+    name: String,
+}
+
+impl Net {
+    /// `None` when this machine does not let us.
+    fn new(name: &str) -> Option<Net> {
+        let name = format!("tapstone-{name}-{}", std::process::id());
+        let ip = |words: &str| {
+            let output = Command::new("ip").args(words.split(' ')).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        let net = Net { name };
+        let name = &net.name;
+        if !ip(&format!("netns add {name}")) {
+            skipped("network namespaces cannot be made: root and iproute2 are needed");
+            return None;
+        }
+        for words in [
+            "link add sends type veth peer name hears",
+            "link set sends addrgenmode none",
+            "link set hears addrgenmode none",
+            "link set sends up",
+            "link set hears up",
+            "address add 10.9.0.1/24 dev sends",
+            "neighbour add 10.9.0.77 lladdr 02:00:00:00:00:77 dev sends",
+        ] {
+            assert!(ip(&format!("-n {name} {words}")), "{words}");
+        }
+        Some(net)
+    }
+
+    fn ip(&self, words: &str) {
+        let status = Command::new("ip").args(["-n", &self.name]).args(words.split(' ')).status();
+        assert!(status.unwrap().success(), "{words}");
+    }
+
+    /// Sends datagrams of so many bytes, numbered.
+    fn send(&self, address: &str, numbers: std::ops::Range<u64>, length: usize) {
+        let (name, address) = (self.name.clone(), address.to_owned());
+        let send = move || {
+            let file = File::open(format!("/run/netns/{name}")).unwrap();
+            let network = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), network).unwrap();
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let mut data = vec![0xa5; length];
+            for number in numbers {
+                data[..8].copy_from_slice(&number.to_le_bytes());
+                socket.send_to(&data, &address).unwrap();
+            }
+        };
+        // Only that thread is in the namespace.
+        std::thread::spawn(send).join().unwrap();
+    }
+
+    /// Begins to capture, and waits until queries are answered.
+    fn capture(&self, store: &Path, words: &[&str]) -> Capturing {
+        let child = Command::new("ip")
+            .args(["netns", "exec", &self.name])
+            // Who reaches a limit on files' sizes is killed otherwise.
+            .args(["env", "--ignore-signal=XFSZ"])
+            .arg(assert_cmd::cargo::cargo_bin!("tapstone"))
+            .args(["capture", "--json", "-i", "hears", "--store"])
+            .arg(store)
+            .args(words)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let capturing = Capturing(child);
+        let began = Instant::now();
+        while !store.join("socket").try_exists().unwrap() {
+            assert!(began.elapsed() < Duration::from_secs(20), "it does not serve");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        capturing
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        Command::new("ip").args(["netns", "delete", &self.name]).status().ok();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that is passed over must be seen")]
+fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
+struct Capturing(Child);
+
+impl Capturing {
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.pid()]).status().unwrap().success());
+    }
+
+    /// Ends it as an operator would; gives what it reports of the interface.
+    fn end(mut self) -> Value {
+        let began = Instant::now();
+        self.signal("-TERM");
+        let output = std::io::read_to_string(self.0.stdout.take().unwrap()).unwrap();
+        assert_eq!(self.0.wait().unwrap().code(), Some(0));
+        assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+        let report: Value = serde_json::from_str(&output).unwrap();
+        report[0].clone()
+    }
+}
+
+impl Drop for Capturing {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Received, stored, lost, left out by the filter.
+fn counts(report: &Value) -> (u64, u64, u64, u64) {
+    let lost = report["lost"].as_object().unwrap().values();
+    let lost = lost.map(|it| it.as_u64().unwrap()).sum();
+    let count = |name: &str| report[name].as_u64().unwrap();
+    (count("received"), count("stored"), lost, count("filtered"))
+}
+
+/// Packets that match, and the exit code.
+fn count(store: &Path, words: &[&str]) -> (u64, i32) {
+    let place = ["query", "--store", store.to_str().unwrap(), "--count"];
+    let (code, out, err) = run(Path::new("."), &[&place[..], words].concat());
+    let count = out.trim().parse();
+    (count.unwrap_or_else(|_| panic!("{out}{err}")), code)
+}
+
+/// The numbers of the datagrams that are stored.
+fn numbers(store: &Path) -> Vec<u64> {
+    let place = ["query", "--store", store.to_str().unwrap(), "-w", "-", "--format", "pcap"];
+    let output = Command::new(assert_cmd::cargo::cargo_bin!("tapstone"))
+        .args(place)
+        .arg("udp port 9000")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let (mut at, mut numbers) = (24, Vec::new());
+    while let Some(length) = output.stdout.get(at + 8..at + 12) {
+        let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        // Ethernet, IPv4, UDP.
+        let payload = &output.stdout[at + 16 + 42..at + 16 + length];
+        numbers.push(u64::from_le_bytes(payload[..8].try_into().unwrap()));
+        assert!(payload[8..].iter().all(|byte| *byte == 0xa5));
+        at += 16 + length;
+    }
+    numbers
+}
+
+#[test]
+fn a_packet_is_found_within_a_second_and_all_are_accounted_for() {
+    let Some(net) = Net::new("second") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    let capturing = net.capture(&store, &[]);
+    for number in 0..3 {
+        net.send("10.9.0.77:9000", number..number + 1, 100);
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(count(&store, &["udp port 9000"]), (number + 1, 0));
+    }
+    net.send("10.9.0.77:9000", 3..20_000, 600);
+    let (received, stored, lost, _) = counts(&capturing.end());
+    assert_eq!((received, lost), (stored, 0));
+    // Nothing of the packets that came with them may have been left out.
+    assert_eq!(count(&store, &[""]).0, stored);
+    assert_eq!(numbers(&store), (0..20_000).collect::<Vec<_>>());
+}
+
+/// stenographer#94: on an interface without traffic it could only be killed.
+#[test]
+fn a_silent_interface_is_captured_from_and_left() {
+    let Some(net) = Net::new("silent") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    let capturing = net.capture(&store, &[]);
+    std::thread::sleep(Duration::from_millis(300));
+    let (received, stored, lost, _) = counts(&capturing.end());
+    assert_eq!((received, lost), (stored, 0));
+    assert_eq!(count(&store, &["udp port 9000"]), (0, 0));
+}
+
+/// Nobody takes packets out of the ring while the process stands still.
+#[test]
+fn what_is_lost_is_counted_to_the_packet_and_told_in_answers() {
+    let Some(net) = Net::new("lost") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    let words = ["--buffer", "2MiB", "--shards", "1", "--filter", "udp port 9000"];
+    let capturing = net.capture(&store, &words);
+    net.send("10.9.0.77:9000", 0..10, 1000);
+    std::thread::sleep(Duration::from_secs(1));
+    capturing.signal("-STOP");
+    net.send("10.9.0.77:9000", 10..6_000, 1000);
+    capturing.signal("-CONT");
+    std::thread::sleep(Duration::from_secs(1));
+    net.send("10.9.0.77:9000", 6_000..6_010, 1000);
+    let (received, stored, lost, _) = counts(&capturing.end());
+    assert_eq!((received, stored + lost), (6_010, 6_010));
+    assert!(lost > 1_000, "{lost} lost");
+    let (_, info, _) = run(&store, &["info", "--json", "--store", "."]);
+    let info: Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(
+        (info["packets"].as_u64(), &info["lost"]["ring-full"]),
+        (Some(stored), &lost.into())
+    );
+    let place = ["query", "--store", store.to_str().unwrap(), "--count"];
+    // What was lost may have matched any filter.
+    let (code, out, err) = run(&store, &[&place[..], &["tcp port 1"]].concat());
+    assert_eq!((code, out.trim()), (3, "0"));
+    assert!(err.contains(&format!("up to {lost} packets between ")), "{err}");
+    assert!(err.contains("the ring was full"), "{err}");
+    let (code, ..) =
+        run(&store, &[&place[..], &["--since", "1h ago", "--until", "59m ago"]].concat());
+    assert_eq!(code, 0, "nothing was lost then");
+}
+
+/// Numbered datagrams to port 9000 in a capture file, those of even numbers with a VLAN tag.
+fn half_tagged(count: u64) -> Vec<u8> {
+    let interface = Interface { snap_len: 65_535, ..Interface::new(LinkType::ETHERNET) };
+    let mut bytes = Vec::new();
+    let writer = PcapWriter::start(&interface, &mut bytes);
+    for number in 0..count {
+        let mut frame = vec![2, 0, 0, 0, 0, 0x77, 2, 0, 0, 0, 0, 1];
+        if number.is_multiple_of(2) {
+            frame.extend([0x81, 0, 0x60, 5]);
+        }
+        frame.extend([8, 0, 0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 0x77]);
+        frame.extend([0x30, 0x39, 0x23, 0x28, 0, 16, 0, 0]);
+        frame.extend(number.to_le_bytes());
+        let time = Timestamp::from_secs_nanos(1_700_000_000, 0);
+        writer.packet(&interface, time, &frame, frame.len() as u32, &mut bytes).unwrap();
+    }
+    bytes
+}
+
+/// stenographer#211: the outer tag was lost, since the kernel takes it off.
+#[test]
+fn tags_that_were_taken_off_are_there_and_can_be_filtered_by() {
+    let Some(net) = Net::new("tags") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let capture = dir.path().join("tags.pcap");
+    std::fs::write(&capture, half_tagged(20)).unwrap();
+    for (filter, expected, left_out) in [
+        ("", (10, 10), 0),
+        ("vlan 5", (0, 10), 0),
+        ("udp", (10, 0), 10),
+        ("vlan and udp", (0, 10), 0),
+    ] {
+        let store = dir.path().join(format!("s{}", filter.len()));
+        let capturing = net.capture(&store, &["--filter", filter]);
+        let replayed = Command::new("ip")
+            .args(["netns", "exec", &net.name, "tcpreplay", "--quiet", "-i", "sends"])
+            .arg(&capture)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if !replayed.is_ok_and(|status| status.success()) {
+            skipped("tcpreplay is needed to send packets with tags");
+            return;
+        }
+        let (received, stored, lost, filtered) = counts(&capturing.end());
+        assert_eq!((received, lost), (stored + filtered, 0), "{filter}");
+        let found = (count(&store, &["udp port 9000"]).0, count(&store, &["vlan 5 and udp"]).0);
+        assert_eq!((found, filtered), (expected, left_out), "{filter}");
+    }
+}
+
+#[test]
+fn an_interface_that_was_down_is_captured_from_again() {
+    let Some(net) = Net::new("down") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    let capturing = net.capture(&store, &["--filter", "udp port 9000"]);
+    net.send("10.9.0.77:9000", 0..10, 100);
+    net.ip("link set hears down");
+    std::thread::sleep(Duration::from_millis(300));
+    net.ip("link set hears up");
+    std::thread::sleep(Duration::from_millis(300));
+    net.send("10.9.0.77:9000", 10..20, 100);
+    assert_eq!(counts(&capturing.end()), (20, 20, 0, 0));
+    assert_eq!(numbers(&store), (0..20).collect::<Vec<_>>());
+}
+
+/// arkime#1156: a write error, here of a limit on files' sizes, ended the process.
+#[test]
+fn what_the_disk_refuses_is_counted_and_capture_goes_on() {
+    let Some(net) = Net::new("refused") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    let capturing = net.capture(&store, &["--shards", "1", "--filter", "udp port 9000"]);
+    net.send("10.9.0.77:9000", 0..100, 1000);
+    assert_eq!(run(&store, &["flush", "--store", "."]).0, 0);
+    let limit = |bytes: &str| {
+        let limit = format!("--fsize={bytes}:unlimited");
+        let status = Command::new("prlimit").args(["--pid", &capturing.pid(), &limit]).status();
+        assert!(status.unwrap().success());
+    };
+    limit("8192");
+    net.send("10.9.0.77:9000", 100..350, 1000);
+    std::thread::sleep(Duration::from_secs(2));
+    limit("unlimited");
+    net.send("10.9.0.77:9000", 350..400, 1000);
+    let (received, stored, lost, _) = counts(&capturing.end());
+    assert_eq!((received, stored, lost), (400, 150, 250));
+    let (code, out, err) = run(&store, &["query", "--store", ".", "--count", "udp port 9000"]);
+    assert_eq!((code, out.trim()), (3, "150"), "{err}");
+    assert!(err.contains("the disk did not take them"), "{err}");
+    let (_, info, _) = run(&store, &["info", "--json", "--store", "."]);
+    let info: Value = serde_json::from_str(&info).unwrap();
+    assert_eq!((&info["lost"]["disk-refused"], &info["packets"]), (&250.into(), &150.into()));
+}
+
+/// netsniff-ng#140
+#[test]
+fn what_has_come_is_made_durable_on_demand() {
+    let Some(net) = Net::new("flush") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    let mut capturing = net.capture(&store, &["--filter", "udp port 9000"]);
+    net.send("10.9.0.77:9000", 0..10, 100);
+    let (code, _, err) = run(&store, &["flush", "--store", "."]);
+    assert_eq!(code, 0, "{err}");
+    capturing.0.kill().unwrap();
+    capturing.0.wait().unwrap();
+    assert_eq!(numbers(&store), (0..10).collect::<Vec<_>>());
+}
+
+/// arkime#721: a packet cut to the snapshot length killed the capture.
+#[test]
+fn packets_are_cut_to_the_snapshot_length() {
+    let Some(net) = Net::new("cut") else { return };
+    net.ip("link set sends mtu 9000");
+    net.ip("link set hears mtu 9000");
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    let words = ["--snaplen", "96", "--filter", "udp port 9000"];
+    let capturing = net.capture(&store, &words);
+    net.send("10.9.0.77:9000", 0..10, 8900);
+    assert_eq!(counts(&capturing.end()), (10, 10, 0, 0));
+    assert_eq!(count(&store, &["greater 8942 and udp port 9000"]), (10, 0));
+    let (_, info, _) = run(&store, &["info", "--json", "--store", "."]);
+    let info: Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(info["packet_bytes"], 960);
+}
+
+#[test]
+fn what_cannot_be_captured_is_told_before_anything_is_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let capture = |words: &[&str]| {
+        let (code, _, err) = run(dir.path(), &[&["capture", "--store", "s"], words].concat());
+        assert!(!dir.path().join("s").try_exists().unwrap(), "{err}");
+        (code, err)
+    };
+    let (code, err) = capture(&[]);
+    assert!(code == 2 && err.contains("--interface <IFACE>"), "{err}");
+    let (code, err) = capture(&["-i", "nothing0"]);
+    if err.contains("CAP_NET_RAW") {
+        skipped("root is needed to capture");
+        return;
+    }
+    assert!(code == 2 && err.contains("there is no network interface 'nothing0'; there are: "));
+    assert!(err.contains("lo"), "{err}");
+    let (code, err) = capture(&["-i", "lo", "--filter", "tcp port"]);
+    assert!(code == 2 && err.contains("filter for lo: "), "{err}");
+    let (code, err) = capture(&["-i", "lo", "--buffer", "much"]);
+    assert!(code == 2 && err.contains("'much' is no size"), "{err}");
+    let tapstone = assert_cmd::cargo::cargo_bin!("tapstone");
+    let output = Command::new("setpriv")
+        .args(["--bounding-set", "-net_raw"])
+        .arg(tapstone)
+        .args(["capture", "-i", "lo", "--store"])
+        .arg(dir.path().join("s"))
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("needs the capability CAP_NET_RAW: run as root"), "{err}");
+    assert!(!dir.path().join("s").try_exists().unwrap());
+}
