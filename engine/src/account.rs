@@ -55,15 +55,18 @@ pub(crate) struct Entry {
     packets: u64,
     bytes: u64,
     times: (Timestamp, Timestamp),
+    /// What was lost before, and is told with it.
+    losses: Vec<Loss>,
 }
 
 impl Entry {
-    pub(crate) fn of(batch: &Batch) -> Entry {
+    pub(crate) fn of(batch: &Batch, losses: Vec<Loss>) -> Entry {
         Entry {
             account: batch.account.clone(),
             packets: batch.records.len() as u64,
             bytes: batch.packet_bytes(),
             times: batch.times(),
+            losses,
         }
     }
 
@@ -78,19 +81,20 @@ impl Entry {
         }
     }
 
-    /// The packets cannot be stored. Gives the loss, when it is one.
-    pub(crate) fn refuse(&self, error: &IngestError) -> Option<Loss> {
-        let cause = LossCause::DiskRefused;
-        match self.account.as_ref()? {
-            Account::Repeatable(it) => {
+    /// The packets cannot be stored. Gives what is to be told of then.
+    pub(crate) fn refuse(&self, error: &IngestError) -> Vec<Loss> {
+        let mut losses = self.losses.clone();
+        match &self.account {
+            Some(Account::Repeatable(it)) => {
                 it.failure.get_or_init(|| error.clone());
-                None
             }
-            Account::Live(counters) => {
+            Some(Account::Live(counters)) => {
+                let (cause, (first, last)) = (LossCause::DiskRefused, self.times);
                 counters.lose(cause, self.packets);
-                let (first, last) = self.times;
-                Some(Loss { cause, packets: self.packets, first, last })
+                losses.push(Loss { cause, packets: self.packets, first, last });
             }
+            None => {}
         }
+        losses
     }
 }

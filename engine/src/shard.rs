@@ -192,13 +192,13 @@ impl Shard {
             return Err(failure);
         }
         if let Some(failure) = self.failure.clone() {
-            self.refuse(&account::Entry::of(batch), &failure);
+            self.refuse(&account::Entry::of(batch, batch.losses.clone()), &failure);
             return Err(failure);
         }
         let mut result = self.begin_and_write(batch).await;
         match &result {
             Ok(()) => result = self.seal_or_commit().await,
-            Err(error) => self.refuse(&account::Entry::of(batch), error),
+            Err(error) => self.refuse(&account::Entry::of(batch, batch.losses.clone()), error),
         }
         if let Err(error) = &result {
             self.give_up(error).await;
@@ -374,7 +374,7 @@ impl Shard {
         let add_run = |flow, block| tracker.borrow_mut().table.add_block(flow, block);
         let stored = open.writer.write_unit(unit, add_run).await?;
         self.losses.clear();
-        open.uncommitted.push((stored, account::Entry::of(batch)));
+        open.uncommitted.push((stored, account::Entry::of(batch, losses)));
         Ok(())
     }
 

@@ -244,6 +244,11 @@ impl Filler {
         batch.account = Some(Account::Live(Arc::clone(&self.counters)));
         state.handed += batch.records.len() as u64;
         let command = Command::Ingest(batch, state.back.0.clone());
+        self.ask(state, command).await
+    }
+
+    async fn ask(&self, state: &mut State, command: Command) -> Result<(), IngestError> {
+        state.waited |= self.commands.is_full();
         self.commands.send(command).await.map_err(|_| IngestError::Lost)
     }
 
@@ -293,8 +298,7 @@ impl Filler {
         let due = wanted || state.since_commit.elapsed() >= FLUSHED_AFTER / 2;
         if state.settled != state.handed && due {
             let (done, answer) = async_channel::bounded(1);
-            let asked = self.commands.send(Command::Commit(done)).await;
-            asked.map_err(|_| IngestError::Lost)?;
+            self.ask(state, Command::Commit(done)).await?;
             state.commit = Some((answer, state.handed));
             state.since_commit = Stopwatch::start();
         }
