@@ -1,6 +1,6 @@
 # The commands of the README. Each is a script or a few words, so that they can be read at a glance.
 
-.PHONY: demo test lint bench bench-load prove sim powercut mutants fuzz-smoke setup
+.PHONY: demo test lint bench bench-load bench-live prove sim powercut mutants fuzz-smoke setup
 
 # Installs the system packages that are missing (libpcap's headers, a C compiler).
 setup:
@@ -29,6 +29,11 @@ bench: setup
 # needs 30 GB of disk.
 bench-load: setup
 	scripts/bench-load
+
+# Records live packets beside tcpdump, dumpcap, netsniff-ng and stenotype, in about ten minutes; needs
+# root.
+bench-live: setup
+	scripts/bench-live
 
 # Tries every promise of docs/reliability.md and prints one table, in about fifteen minutes (four with
 # SHORT=1); needs root and 40 GB of disk.

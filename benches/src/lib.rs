@@ -5,6 +5,8 @@
 #[cfg(feature = "load")]
 pub mod hostile;
 pub mod large_store;
+#[cfg(feature = "live")]
+pub mod network;
 pub mod packets;
 pub mod random;
 #[cfg(feature = "load")]

@@ -1,102 +1,45 @@
 //! Live packets, in network namespaces that the tests make (root is needed, and iproute2).
 
-use std::fs::File;
-use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use tapstone::Timestamp;
+use tapstone_benches::network::Network;
 use tapstone_packet::capture_file::PcapWriter;
 use tapstone_packet::interface::{Interface, LinkType};
 
 use crate::run;
 
-/// A namespace with a pair of interfaces: what is sent into `sends` comes to `hears`.
-struct Net {
-    name: String,
+/// `None` when this machine does not let us.
+fn network(name: &str) -> Option<Network> {
+    let network = Network::new(name);
+    network.map_err(|error| skipped(&format!("root and iproute2 are needed: {error}"))).ok()
 }
 
-impl Net {
-    /// `None` when this machine does not let us.
-    fn new(name: &str) -> Option<Net> {
-        let name = format!("tapstone-{name}-{}", std::process::id());
-        let ip = |words: &str| {
-            let output = Command::new("ip").args(words.split(' ')).output();
-            output.is_ok_and(|output| output.status.success())
-        };
-        let net = Net { name };
-        let name = &net.name;
-        if !ip(&format!("netns add {name}")) {
-            skipped("network namespaces cannot be made: root and iproute2 are needed");
-            return None;
-        }
-        for words in [
-            "link add sends type veth peer name hears",
-            "link set sends addrgenmode none",
-            "link set hears addrgenmode none",
-            "link set sends up",
-            "link set hears up",
-            "address add 10.9.0.1/24 dev sends",
-            "neighbour add 10.9.0.77 lladdr 02:00:00:00:00:77 dev sends",
-        ] {
-            assert!(ip(&format!("-n {name} {words}")), "{words}");
-        }
-        Some(net)
-    }
-
-    fn ip(&self, words: &str) {
-        let status = Command::new("ip").args(["-n", &self.name]).args(words.split(' ')).status();
-        assert!(status.unwrap().success(), "{words}");
-    }
-
-    /// Sends datagrams of so many bytes, numbered.
-    fn send(&self, address: &str, numbers: std::ops::Range<u64>, length: usize) {
-        let (name, address) = (self.name.clone(), address.to_owned());
-        let send = move || {
-            let file = File::open(format!("/run/netns/{name}")).unwrap();
-            let network = Some(LinkNameSpaceType::Network);
-            move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), network).unwrap();
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-            let mut data = vec![0xa5; length];
-            for number in numbers {
-                data[..8].copy_from_slice(&number.to_le_bytes());
-                socket.send_to(&data, &address).unwrap();
-            }
-        };
-        // Only that thread is in the namespace.
-        std::thread::spawn(send).join().unwrap();
-    }
-
-    /// Begins to capture, and waits until queries are answered.
-    fn capture(&self, store: &Path, words: &[&str]) -> Capturing {
-        let child = Command::new("ip")
-            .args(["netns", "exec", &self.name])
-            // Who reaches a limit on files' sizes is killed otherwise.
-            .args(["env", "--ignore-signal=XFSZ"])
-            .arg(assert_cmd::cargo::cargo_bin!("tapstone"))
-            .args(["capture", "--json", "-i", "hears", "--store"])
-            .arg(store)
-            .args(words)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let capturing = Capturing(child);
-        let began = Instant::now();
-        while !store.join("socket").try_exists().unwrap() {
-            assert!(began.elapsed() < Duration::from_secs(20), "it does not serve");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        capturing
-    }
+/// Sends numbered datagrams of so many bytes.
+fn send(network: &Network, numbers: std::ops::Range<u64>, length: usize) {
+    network.send(9000, numbers, length, None).unwrap();
 }
 
-impl Drop for Net {
-    fn drop(&mut self) {
-        Command::new("ip").args(["netns", "delete", &self.name]).status().ok();
+/// Begins to capture, and waits until queries are answered.
+fn capture(network: &Network, store: &Path, words: &[&str]) -> Capturing {
+    let child = network
+        .command(assert_cmd::cargo::cargo_bin!("tapstone"))
+        .args(["capture", "--json", "-i", "hears", "--store"])
+        .arg(store)
+        .args(words)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let capturing = Capturing(child);
+    let began = Instant::now();
+    while !store.join("socket").try_exists().unwrap() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not serve");
+        std::thread::sleep(Duration::from_millis(10));
     }
+    capturing
 }
 
 #[expect(clippy::print_stderr, reason = "a test that is passed over must be seen")]
@@ -173,16 +116,16 @@ fn numbers(store: &Path) -> Vec<u64> {
 
 #[test]
 fn a_packet_is_found_within_a_second_and_all_are_accounted_for() {
-    let Some(net) = Net::new("second") else { return };
+    let Some(net) = network("second") else { return };
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("s");
-    let capturing = net.capture(&store, &[]);
+    let capturing = capture(&net, &store, &[]);
     for number in 0..3 {
-        net.send("10.9.0.77:9000", number..number + 1, 100);
+        send(&net, number..number + 1, 100);
         std::thread::sleep(Duration::from_secs(1));
         assert_eq!(count(&store, &["udp port 9000"]), (number + 1, 0));
     }
-    net.send("10.9.0.77:9000", 3..20_000, 600);
+    send(&net, 3..20_000, 600);
     let (received, stored, lost, _) = counts(&capturing.end());
     assert_eq!((received, lost), (stored, 0));
     // Nothing of the packets that came with them may have been left out.
@@ -193,10 +136,10 @@ fn a_packet_is_found_within_a_second_and_all_are_accounted_for() {
 /// stenographer#94: on an interface without traffic it could only be killed.
 #[test]
 fn a_silent_interface_is_captured_from_and_left() {
-    let Some(net) = Net::new("silent") else { return };
+    let Some(net) = network("silent") else { return };
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("s");
-    let capturing = net.capture(&store, &[]);
+    let capturing = capture(&net, &store, &[]);
     std::thread::sleep(Duration::from_millis(300));
     let (received, stored, lost, _) = counts(&capturing.end());
     assert_eq!((received, lost), (stored, 0));
@@ -206,18 +149,18 @@ fn a_silent_interface_is_captured_from_and_left() {
 /// Nobody takes packets out of the ring while the process stands still.
 #[test]
 fn what_is_lost_is_counted_to_the_packet_and_told_in_answers() {
-    let Some(net) = Net::new("lost") else { return };
+    let Some(net) = network("lost") else { return };
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("s");
     let words = ["--buffer", "2MiB", "--shards", "1", "--filter", "udp port 9000"];
-    let capturing = net.capture(&store, &words);
-    net.send("10.9.0.77:9000", 0..10, 1000);
+    let capturing = capture(&net, &store, &words);
+    send(&net, 0..10, 1000);
     std::thread::sleep(Duration::from_secs(1));
     capturing.signal("-STOP");
-    net.send("10.9.0.77:9000", 10..6_000, 1000);
+    send(&net, 10..6_000, 1000);
     capturing.signal("-CONT");
     std::thread::sleep(Duration::from_secs(1));
-    net.send("10.9.0.77:9000", 6_000..6_010, 1000);
+    send(&net, 6_000..6_010, 1000);
     let (received, stored, lost, _) = counts(&capturing.end());
     assert_eq!((received, stored + lost), (6_010, 6_010));
     assert!(lost > 1_000, "{lost} lost");
@@ -260,10 +203,10 @@ fn half_tagged(count: u64) -> Vec<u8> {
 /// stenographer#211: the outer tag was lost, since the kernel takes it off.
 #[test]
 fn tags_that_were_taken_off_are_there_and_can_be_filtered_by() {
-    let Some(net) = Net::new("tags") else { return };
+    let Some(net) = network("tags") else { return };
     let dir = tempfile::tempdir().unwrap();
-    let capture = dir.path().join("tags.pcap");
-    std::fs::write(&capture, half_tagged(20)).unwrap();
+    let tagged = dir.path().join("tags.pcap");
+    std::fs::write(&tagged, half_tagged(20)).unwrap();
     for (filter, expected, left_out) in [
         ("", (10, 10), 0),
         ("vlan 5", (0, 10), 0),
@@ -271,10 +214,11 @@ fn tags_that_were_taken_off_are_there_and_can_be_filtered_by() {
         ("vlan and udp", (0, 10), 0),
     ] {
         let store = dir.path().join(format!("s{}", filter.len()));
-        let capturing = net.capture(&store, &["--filter", filter]);
-        let replayed = Command::new("ip")
-            .args(["netns", "exec", &net.name, "tcpreplay", "--quiet", "-i", "sends"])
-            .arg(&capture)
+        let capturing = capture(&net, &store, &["--filter", filter]);
+        let replayed = net
+            .command("tcpreplay")
+            .args(["--quiet", "-i", "sends"])
+            .arg(&tagged)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
@@ -291,16 +235,16 @@ fn tags_that_were_taken_off_are_there_and_can_be_filtered_by() {
 
 #[test]
 fn an_interface_that_was_down_is_captured_from_again() {
-    let Some(net) = Net::new("down") else { return };
+    let Some(net) = network("down") else { return };
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("s");
-    let capturing = net.capture(&store, &["--filter", "udp port 9000"]);
-    net.send("10.9.0.77:9000", 0..10, 100);
-    net.ip("link set hears down");
+    let capturing = capture(&net, &store, &["--filter", "udp port 9000"]);
+    send(&net, 0..10, 100);
+    net.ip("link set hears down").unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    net.ip("link set hears up");
+    net.ip("link set hears up").unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    net.send("10.9.0.77:9000", 10..20, 100);
+    send(&net, 10..20, 100);
     assert_eq!(counts(&capturing.end()), (20, 20, 0, 0));
     assert_eq!(numbers(&store), (0..20).collect::<Vec<_>>());
 }
@@ -308,11 +252,11 @@ fn an_interface_that_was_down_is_captured_from_again() {
 /// arkime#1156: a write error, here of a limit on files' sizes, ended the process.
 #[test]
 fn what_the_disk_refuses_is_counted_and_capture_goes_on() {
-    let Some(net) = Net::new("refused") else { return };
+    let Some(net) = network("refused") else { return };
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("s");
-    let capturing = net.capture(&store, &["--shards", "1", "--filter", "udp port 9000"]);
-    net.send("10.9.0.77:9000", 0..100, 1000);
+    let capturing = capture(&net, &store, &["--shards", "1", "--filter", "udp port 9000"]);
+    send(&net, 0..100, 1000);
     assert_eq!(run(&store, &["flush", "--store", "."]).0, 0);
     let limit = |bytes: &str| {
         let limit = format!("--fsize={bytes}:unlimited");
@@ -320,10 +264,10 @@ fn what_the_disk_refuses_is_counted_and_capture_goes_on() {
         assert!(status.unwrap().success());
     };
     limit("8192");
-    net.send("10.9.0.77:9000", 100..350, 1000);
+    send(&net, 100..350, 1000);
     std::thread::sleep(Duration::from_secs(2));
     limit("unlimited");
-    net.send("10.9.0.77:9000", 350..400, 1000);
+    send(&net, 350..400, 1000);
     let (received, stored, lost, _) = counts(&capturing.end());
     assert_eq!((received, stored, lost), (400, 150, 250));
     let (code, out, err) = run(&store, &["query", "--store", ".", "--count", "udp port 9000"]);
@@ -337,11 +281,11 @@ fn what_the_disk_refuses_is_counted_and_capture_goes_on() {
 /// netsniff-ng#140
 #[test]
 fn what_has_come_is_made_durable_on_demand() {
-    let Some(net) = Net::new("flush") else { return };
+    let Some(net) = network("flush") else { return };
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("s");
-    let mut capturing = net.capture(&store, &["--filter", "udp port 9000"]);
-    net.send("10.9.0.77:9000", 0..10, 100);
+    let mut capturing = capture(&net, &store, &["--filter", "udp port 9000"]);
+    send(&net, 0..10, 100);
     let (code, _, err) = run(&store, &["flush", "--store", "."]);
     assert_eq!(code, 0, "{err}");
     capturing.0.kill().unwrap();
@@ -352,14 +296,12 @@ fn what_has_come_is_made_durable_on_demand() {
 /// arkime#721: a packet cut to the snapshot length killed the capture.
 #[test]
 fn packets_are_cut_to_the_snapshot_length() {
-    let Some(net) = Net::new("cut") else { return };
-    net.ip("link set sends mtu 9000");
-    net.ip("link set hears mtu 9000");
+    let Some(net) = network("cut") else { return };
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("s");
     let words = ["--snaplen", "96", "--filter", "udp port 9000"];
-    let capturing = net.capture(&store, &words);
-    net.send("10.9.0.77:9000", 0..10, 8900);
+    let capturing = capture(&net, &store, &words);
+    send(&net, 0..10, 8900);
     assert_eq!(counts(&capturing.end()), (10, 10, 0, 0));
     assert_eq!(count(&store, &["greater 8942 and udp port 9000"]), (10, 0));
     let (_, info, _) = run(&store, &["info", "--json", "--store", "."]);
