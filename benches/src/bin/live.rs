@@ -106,7 +106,7 @@ impl Recorder {
                 fs::create_dir_all(out.join("IDX0")).ok();
                 let mut command = network.command("stenotype");
                 command.args(["--iface=hears", "--threads=1", "--no_watchdogs", "--seccomp=none"]);
-                command.args(["--blocks=64", "--uid=root", "--gid=root", "-v"]);
+                command.args(["--blocks=128", "--uid=root", "--gid=root", "--stats_sec=1", "-v"]);
                 command.arg(format!("--dir={}", out.display()));
                 command
             }
@@ -133,33 +133,18 @@ impl Recorder {
                 Ok(found)
             }
             Recorder::Tcpdump | Recorder::NetsniffNg => pcap_packets(&out.join("pcap")),
-            Recorder::Dumpcap => number_before(said, "/"),
-            Recorder::Stenotype => {
-                let last = said.lines().rev().find(|line| line.contains("packets="));
-                let last = last.and_then(|line| line.split("packets=").nth(1));
-                let digits = last.map(|it| it.split(|c: char| !c.is_ascii_digit()).next());
-                Ok(digits.flatten().unwrap_or("0").parse()?)
-            }
+            Recorder::Dumpcap => number_after(said, "'hears': "),
+            Recorder::Stenotype => number_after(said, "packets="),
         }
     }
 }
 
-/// The last number before a text.
-fn number_before(said: &str, behind: &str) -> Result<u64> {
-    let lines = said.lines().rev();
-    let mut numbers = lines.filter_map(|line| {
-        let (before, _) = line.rsplit_once(behind)?;
-        let digits: String = before
-            .chars()
-            .rev()
-            .take_while(char::is_ascii_digit)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect();
-        digits.parse().ok()
-    });
-    numbers.next().ok_or_else(|| format!("it does not say how much: {said}").into())
+/// The last number behind a text.
+fn number_after(said: &str, text: &str) -> Result<u64> {
+    let behind = said.rsplit_once(text).map(|(_, behind)| behind);
+    let digits = behind.and_then(|it| it.split(|c: char| !c.is_ascii_digit()).next());
+    let number = digits.and_then(|digits| digits.parse().ok());
+    number.ok_or_else(|| format!("it does not say how much: {said}").into())
 }
 
 /// Datagrams to the port in a pcap file.
