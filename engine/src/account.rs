@@ -88,12 +88,12 @@ impl Entry {
             Some(Account::Repeatable(it)) => {
                 it.failure.get_or_init(|| error.clone());
             }
-            Some(Account::Live(counters)) => {
+            Some(Account::Live(counters)) if self.packets > 0 => {
                 let (cause, (first, last)) = (LossCause::DiskRefused, self.times);
                 counters.lose(cause, self.packets);
                 losses.push(Loss { cause, packets: self.packets, first, last });
             }
-            None => {}
+            Some(Account::Live(_)) | None => {}
         }
         losses
     }

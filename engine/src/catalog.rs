@@ -237,7 +237,7 @@ impl Catalog {
         &self,
         id: SegmentId,
         expired: Expired,
-        checkpoints: &[Checkpoint],
+        checkpoints: &[(Checkpoint, CheckpointRow)],
     ) -> Result<(), CatalogError> {
         let cause = to_text(expired.by);
         let before = self.expired()?.into_iter().find(|it| it.by == expired.by);
@@ -246,8 +246,13 @@ impl Catalog {
             transaction.open_table(SEGMENTS)?.remove(&id.0)?;
             transaction.open_table(SUMMARIES)?.remove(&id.0)?;
             let mut table = transaction.open_table(CHECKPOINTS)?;
-            for checkpoint in checkpoints {
-                table.remove((checkpoint.offset, checkpoint.hash))?;
+            for (checkpoint, row) in checkpoints {
+                let key = (checkpoint.offset, checkpoint.hash);
+                // A capture that was taken in twice is there still.
+                let own = table.get(key)?.is_some_and(|it| it.value() == to_json(row));
+                if own {
+                    table.remove(key)?;
+                }
             }
             transaction.open_table(EXPIRING)?.insert(&id.0, ())?;
             let mut meta = transaction.open_table(META)?;

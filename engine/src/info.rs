@@ -80,6 +80,7 @@ impl Store {
         let catalog = blocking::file_len(self.inner.catalog.path());
         info.index_bytes += catalog.ok().flatten().unwrap_or(0);
         rows.values().flat_map(|row| &row.losses).for_each(|loss| info.lose(loss));
+        self.pending_losses().iter().for_each(|loss| info.lose(loss));
         let mut times: Vec<_> = rows.values().map(|row| (row.first, row.last)).collect();
         for segment in without_row.iter().filter(|segment| !rows.contains_key(&segment.id())) {
             info.segments += 1;

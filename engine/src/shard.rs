@@ -18,7 +18,7 @@ use tapstone_wal::{Lsn, Wal, WalError};
 
 use crate::account::{self, Account};
 use crate::builder::{Job, SealError};
-use crate::capture::loss::{self, Loss};
+use crate::capture::loss;
 use crate::flows::table::FlowTable;
 use crate::id::StoreId;
 use crate::import::batch::Batch;
@@ -51,6 +51,9 @@ pub enum IngestError {
     /// The log could not be written.
     #[error(transparent)]
     Wal(Arc<WalError>),
+    /// Packets that had come were refused.
+    #[error("the disk did not take packets that had come, and they are lost; the log says why")]
+    Refused,
     /// The shard is gone.
     #[error("the shard that took the packets died (see its panic message); open the store again")]
     Lost,
@@ -68,7 +71,7 @@ impl IngestError {
             IngestError::Wal(error) => match &**error {
                 WalError::File(error) | WalError::Failed(error) => Some(error),
             },
-            IngestError::Lost => None,
+            IngestError::Refused | IngestError::Lost => None,
         };
         file.is_some_and(tapstone_runtime::file::FileError::is_no_space)
     }
@@ -127,8 +130,6 @@ pub(crate) struct Shard {
     open: Option<Open>,
     /// Why nothing can be taken any more.
     failure: Option<IngestError>,
-    /// What was lost since a unit was written last.
-    losses: Vec<Loss>,
     flow_of: Vec<u32>,
     ranks: Vec<u32>,
     order: Vec<u32>,
@@ -155,7 +156,6 @@ impl Shard {
             view: Rc::default(),
             open: None,
             failure: None,
-            losses: Vec::new(),
             flow_of: Vec::new(),
             ranks: Vec::new(),
             order: Vec::new(),
@@ -207,6 +207,10 @@ impl Shard {
     }
 
     async fn begin_and_write(&mut self, batch: &Batch) -> Result<(), IngestError> {
+        // What comes now is not as old as the segment.
+        if self.open.as_ref().is_some_and(|open| open.age.elapsed() >= self.context.sizes.age) {
+            self.seal(None).await?;
+        }
         if self.open.is_none() {
             self.open = Some(self.begin().await?);
         }
@@ -218,7 +222,7 @@ impl Shard {
         let sizes = self.context.sizes;
         let flows = self.view.tracker.borrow().table.len();
         let full = open.writer.size() >= sizes.segment || flows >= sizes.flows;
-        if full || open.age.elapsed() >= sizes.age {
+        if full {
             self.seal(None).await?;
         } else if open.uncommitted.len() >= UNITS_PER_COMMIT {
             self.try_commit().await?;
@@ -232,23 +236,27 @@ impl Shard {
     async fn give_up(&mut self, error: &IngestError) {
         let Some(open) = self.open.take() else { return };
         open.uncommitted.iter().for_each(|(_, entry)| self.refuse(entry, error));
-        let (table, _) = self.view.tracker.borrow_mut().end_segment();
+        self.view.tracker.borrow_mut().end_segment();
         *self.view.durable.borrow_mut() = None;
+        // From here on queries find it there. Its flows are not known: the table has those of what
+        // was refused as well.
         let left = Arc::new(open.writer.durable_part(open.durable_units));
+        let (unindexed, id) = (Arc::clone(&self.context.unindexed), left.id());
+        unindexed.add(Arc::clone(&left), None);
+        unindexed.give_up(id);
         // The log first: it may vouch for what is cut off then.
         let cut = match open.wal.give_up().await {
             Ok(log) => open.writer.give_up(open.durable_units).await.map(|()| log),
             Err(error) => Err(error),
         };
         let path = left.path.display();
-        let unindexed = &self.context.unindexed;
         match cut {
             Ok(log) if left.map.units.is_empty() => {
                 tracing::warn!(%error, "{path} could not be written, and holds nothing");
                 // What cannot be removed now means nothing when the store is opened next.
                 blocking::remove(&log).ok();
                 blocking::remove(&left.path).ok();
-                return;
+                unindexed.remove(id);
             }
             Ok(_) => unindexed.tell([format!(
                 "{path} could not be written on: {error}; what it holds is served, and it is \
@@ -260,14 +268,13 @@ impl Shard {
                 self.failure = Some(error.clone());
             }
         }
-        let id = left.id();
-        unindexed.add(left, Some(Arc::new(table)));
-        unindexed.give_up(id);
     }
 
     /// Books packets that were taken and cannot be stored.
     fn refuse(&mut self, entry: &account::Entry, error: &IngestError) {
-        self.losses.extend(entry.refuse(error));
+        let mut losses = self.view.losses.borrow_mut();
+        let refused = entry.refuse(error);
+        *losses = loss::condense(losses.iter().copied().chain(refused));
     }
 
     async fn begin(&self) -> Result<Open, IngestError> {
@@ -293,7 +300,7 @@ impl Shard {
     async fn begin_log(&self, writer: &SegmentWriter, sequence: u32) -> Result<Wal, IngestError> {
         // Each segment has a log of its own; records count from its sequence number, so that two
         // files never share a name.
-        let first = Lsn(u64::from(sequence) << 32 | 1);
+        let first = first_record(sequence);
         let (folder, store) = (self.context.layout.wal(), self.context.store.0);
         let mut wal = Wal::create(&folder, store, self.number, first).await?;
         let header = Box::new(*writer.header());
@@ -359,7 +366,10 @@ impl Shard {
         count(&mut tracker.borrow_mut().table, &self.entries);
         let options = ordered_options(batch, &self.order);
         let used = numbers.iter().zip(&*batch.interfaces).filter(|(number, _)| number.is_some());
-        let losses = loss::condense(batch.losses.iter().chain(&self.losses).copied());
+        let losses = {
+            let before = self.view.losses.borrow();
+            loss::condense(batch.losses.iter().chain(&*before).copied())
+        };
         let unit = UnitPackets {
             arena: &batch.arena,
             entries: &self.entries,
@@ -373,7 +383,7 @@ impl Shard {
         };
         let add_run = |flow, block| tracker.borrow_mut().table.add_block(flow, block);
         let stored = open.writer.write_unit(unit, add_run).await?;
-        self.losses.clear();
+        self.view.losses.borrow_mut().clear();
         open.uncommitted.push((stored, account::Entry::of(batch, losses)));
         Ok(())
     }
@@ -384,11 +394,22 @@ impl Shard {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        let result = self.try_commit().await;
+        let mut result = self.write_losses().await;
+        if result.is_ok() {
+            result = self.try_commit().await;
+        }
         if let Err(error) = &result {
             self.give_up(error).await;
         }
         result
+    }
+
+    /// Writes what was lost and nothing came after.
+    async fn write_losses(&mut self) -> Result<(), IngestError> {
+        if self.view.losses.borrow().is_empty() {
+            return Ok(());
+        }
+        self.begin_and_write(&Batch::empty()).await
     }
 
     async fn try_commit(&mut self) -> Result<(), IngestError> {
@@ -411,6 +432,10 @@ impl Shard {
     async fn seal_and_tell(&mut self, done: Sender<Result<(), SealFailure>>) {
         if let Some(failure) = &self.failure {
             done.send(Err(failure.clone().into())).await.ok();
+            return;
+        }
+        if let Err(error) = self.commit().await {
+            done.send(Err(error.into())).await.ok();
             return;
         }
         if self.open.is_none() {
@@ -467,6 +492,11 @@ impl Shard {
         open.wal.commit().await?;
         Ok((segment, stored_bytes, open.wal.close().await?))
     }
+}
+
+/// The number of the first record in the log of segment number `sequence`.
+pub(crate) fn first_record(sequence: u32) -> Lsn {
+    Lsn(u64::from(sequence) << 32 | 1)
 }
 
 /// Counts a unit's packets, which are grouped by flow.

@@ -23,6 +23,7 @@ use tapstone_runtime::{
 use crate::audit::{self, AuditLog};
 use crate::builder::Builder;
 use crate::capture::Captured;
+use crate::capture::loss::Loss;
 use crate::catalog::{Catalog, CatalogError};
 use crate::flows::rows::rows;
 use crate::flows::table::FlowTable;
@@ -344,6 +345,11 @@ impl Store {
         };
         let answers: Vec<_> = self.inner.looks.iter().map(ask).collect();
         answers.into_iter().filter_map(|answer| block_on(answer.recv()).ok().flatten()).collect()
+    }
+
+    /// What was lost, and no segment tells of yet.
+    pub(crate) fn pending_losses(&self) -> Vec<Loss> {
+        self.look(Look::Losses).into_iter().flatten().collect()
     }
 
     /// Acknowledged packets that opening the store did not find in their place.

@@ -18,7 +18,7 @@ mod writer;
 pub use commits::{Commit, Commits, Piece};
 pub use format::HeaderError;
 pub use scan::{Scan, ScanEnd, ScannedFile, read_folder, scan};
-pub use writer::{Wal, WalError};
+pub use writer::{Wal, WalError, file_name};
 
 pub(crate) use tapstone_runtime::ALIGNMENT;
 

@@ -48,7 +48,7 @@ impl Wal {
         shard: u16,
         first: Lsn,
     ) -> Result<Wal, WalError> {
-        let path = folder.join(format!("wal-{shard:05}-{:020}.log", first.0));
+        let path = folder.join(file_name(shard, first));
         Self::create_file(path, store, shard, first).await
     }
 
@@ -158,6 +158,12 @@ impl Wal {
         self.appender.flush().await?;
         self.appender.file().sync_data().await
     }
+}
+
+/// The name of the WAL file of a shard whose records count from `first`.
+#[must_use]
+pub fn file_name(shard: u16, first: Lsn) -> String {
+    format!("wal-{shard:05}-{:020}.log", first.0)
 }
 
 /// Writes the header, durably.

@@ -69,9 +69,17 @@ impl Counters {
 
     /// These are lost.
     pub(crate) fn lose(&self, cause: LossCause, packets: u64) {
+        self.of(cause).fetch_add(packets, Ordering::Relaxed);
+    }
+
+    /// Packets lost so far.
+    pub(super) fn lost(&self, cause: LossCause) -> u64 {
+        self.of(cause).load(Ordering::Relaxed)
+    }
+
+    fn of(&self, cause: LossCause) -> &AtomicU64 {
         let place = LossCause::ALL.iter().position(|it| *it == cause);
-        let place = place.expect("all causes are among all causes");
-        self.lost[place].fetch_add(packets, Ordering::Relaxed);
+        &self.lost[place.expect("all causes are among all causes")]
     }
 }
 

@@ -22,6 +22,8 @@ use crate::shard::{Command, Inbox, IngestError};
 const BATCHES: usize = 3;
 /// A packet waits no longer for others to be stored with.
 const FLUSHED_AFTER: Duration = Duration::from_millis(400);
+/// Blocks that are read before anything else is looked after.
+const BLOCKS_AT_ONCE: usize = 16;
 /// How often the ring is looked at when it is empty.
 const LOOK: Duration = Duration::from_millis(4);
 /// How often the kernel is asked how many packets came.
@@ -85,7 +87,18 @@ pub(super) struct Filler {
     pub(super) counters: Arc<Counters>,
     pub(super) stopping: Arc<AtomicBool>,
     /// Who waits for everything that came so far to be stored.
-    pub(super) flushes: Inbox<Sender<()>>,
+    pub(super) flushes: Inbox<Sender<Result<(), IngestError>>>,
+}
+
+/// Somebody who waits for everything that had come to be durable.
+struct Waiting {
+    /// Packets of the ring that must have been read first,
+    read: u64,
+    /// and then packets that must be settled.
+    taken: Option<u64>,
+    /// Packets that had been refused before.
+    refused: u64,
+    done: Sender<Result<(), IngestError>>,
 }
 
 /// Where a filler is.
@@ -149,8 +162,7 @@ impl Filler {
     pub(super) async fn run(mut self) -> Result<(), IngestError> {
         let mut state = State::new();
         let mut stopped: Option<Stopwatch> = None;
-        // Who waits, and for how many packets to be durable.
-        let mut waiting: Vec<(u64, Sender<()>)> = Vec::new();
+        let mut waiting: Vec<Waiting> = Vec::new();
         loop {
             if stopped.is_none() && self.stopping.load(Ordering::Relaxed) {
                 // A kernel that refuses to stop is left with what it has brought.
@@ -162,18 +174,34 @@ impl Filler {
             if counted {
                 self.count(&mut state);
             }
-            while let Ok(flush) = self.flushes.0.try_recv() {
-                waiting.push((state.taken(), flush));
+            while let Ok(done) = self.flushes.0.try_recv() {
+                self.count(&mut state);
+                waiting.push(Waiting {
+                    read: self.delivered(&state),
+                    taken: None,
+                    refused: self.counters.lost(LossCause::DiskRefused),
+                    done,
+                });
+            }
+            for it in waiting.iter_mut().filter(|it| it.taken.is_none()) {
+                it.taken = (state.read >= it.read).then(|| state.taken());
             }
             let full = state.batch.arena.len() >= self.unit;
             let old = state.age.elapsed() >= FLUSHED_AFTER;
             let now = !waiting.is_empty() || (stopped.is_some() && !moved);
-            if !state.batch.records.is_empty() && (full || old || now) {
+            let has_any = !(state.batch.records.is_empty() && state.batch.losses.is_empty());
+            if has_any && (full || old || now) {
                 self.hand_over(&mut state).await?;
             }
             self.commit_in_time(&mut state, now).await?;
-            // Whoever waits is told by the other end being dropped.
-            waiting.retain(|(taken, _)| state.settled < *taken);
+            waiting.retain(|it| {
+                it.taken.is_none_or(|taken| state.settled < taken) || {
+                    let refused = self.counters.lost(LossCause::DiskRefused) > it.refused;
+                    // Whoever asked may have gone.
+                    it.done.try_send(if refused { Err(IngestError::Refused) } else { Ok(()) }).ok();
+                    false
+                }
+            });
             let done = !moved && state.settled == state.taken();
             if done && stopped.is_some_and(|since| self.is_drained(&state, since)) {
                 return Ok(());
@@ -186,11 +214,14 @@ impl Filler {
         }
     }
 
-    /// Takes blocks of the ring until none is there, or the batch is full. Gives whether there was
-    /// one.
+    /// Takes blocks of the ring until none is there, or the batch is full, or it is time for other
+    /// things. Gives whether there was one.
     async fn read(&mut self, state: &mut State) -> bool {
         let mut moved = false;
-        while state.batch.arena.len() < self.unit {
+        for _ in 0..BLOCKS_AT_ONCE {
+            if state.batch.arena.len() >= self.unit {
+                break;
+            }
             let Some(block) = self.ring.next_block() else { break };
             moved = true;
             if state.batch.records.is_empty() {
@@ -305,10 +336,14 @@ impl Filler {
         Ok(())
     }
 
+    /// Packets that the kernel had put into the ring when it was last asked.
+    fn delivered(&self, state: &State) -> u64 {
+        self.counters.received.load(Ordering::Relaxed) - state.dropped
+    }
+
     /// Whether everything that came was read, after no more is let in.
     fn is_drained(&self, state: &State, since: Stopwatch) -> bool {
-        let received = self.counters.received.load(Ordering::Relaxed);
-        state.read >= received - state.dropped || since.elapsed() >= DRAINED_AFTER
+        state.read >= self.delivered(state) || since.elapsed() >= DRAINED_AFTER
     }
 }
 

@@ -126,9 +126,9 @@ impl Store {
             clock::wait(packet_ring::HELD_AT_MOST);
         }
         let waiting: Vec<_> = captures.iter().flat_map(Captured::flush).collect();
-        for done in waiting {
-            block_on(done.recv()).ok();
-        }
+        // One that ends meanwhile makes everything durable, and answers no more.
+        let durable = |answer: Receiver<_>| block_on(answer.recv()).unwrap_or(Ok(()));
+        let flushed = waiting.into_iter().map(durable).fold(Ok(()), Result::and);
         let ask = |commands: &Sender<Command>| {
             let (done, answer) = async_channel::bounded(1);
             block_on(commands.send(Command::Commit(done))).ok();
@@ -137,7 +137,8 @@ impl Store {
         let shards = 0..self.inner.shards.count();
         let answers: Vec<_> = shards.map(|shard| ask(self.commands_of(shard))).collect();
         let lost = |_| Err(IngestError::Lost);
-        answers.into_iter().try_for_each(|answer| block_on(answer.recv()).unwrap_or_else(lost))
+        let committed = |answer: Receiver<_>| block_on(answer.recv()).unwrap_or_else(lost);
+        flushed.and(answers.into_iter().map(committed).fold(Ok(()), Result::and))
     }
 
     /// Tells of these captures in [`info`](Self::info) from now on.
@@ -188,17 +189,16 @@ impl Drop for Capture {
 #[derive(Clone, Debug)]
 pub(crate) struct Captured {
     pub(crate) counted: Counted,
-    flushes: Vec<Sender<Sender<()>>>,
+    flushes: Vec<Sender<Sender<Result<(), IngestError>>>>,
 }
 
 impl Captured {
-    /// Asks for everything that has come to be stored. Nothing is ever sent back: an end that is
-    /// closed says that it is done.
-    pub(crate) fn flush(&self) -> Vec<Receiver<()>> {
-        let ask = |flush: &Sender<Sender<()>>| {
-            let (done, is_done) = async_channel::bounded(1);
+    /// Asks for everything that has come to be made durable; the answers come when it is.
+    fn flush(&self) -> Vec<Receiver<Result<(), IngestError>>> {
+        let ask = |flush: &Sender<Sender<_>>| {
+            let (done, answer) = async_channel::bounded(1);
             // A filler that ended has nothing to flush.
-            block_on(flush.send(done)).ok().map(|()| is_done)
+            block_on(flush.send(done)).ok().map(|()| answer)
         };
         self.flushes.iter().filter_map(ask).collect()
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tapstone_packet::capture_file::options;
-use tapstone_packet::filter::{Dialect, FilterError, Program};
+use tapstone_packet::filter::{Dialect, FilterError, KernelInstruction, Program};
 use tapstone_packet::interface::{ByteOrder, Interface, LinkType};
 use tapstone_packet::time::TimeScale;
 use tapstone_runtime::packet_ring::{
@@ -107,16 +107,22 @@ impl LiveSource {
             expression => Some(compile(expression, link_type).map_err(refused)?),
         };
         let for_kernel = kernel_program(program.as_deref(), snap_len);
-        let rings = packet_ring::open(
-            name,
-            &RingOptions {
-                rings: shards,
-                size: options.buffer,
-                promiscuous: options.promiscuous,
-                program: for_kernel.clone(),
-            },
-        )?;
-        let judge_all = program.is_some() && for_kernel.len() == 1;
+        let mut ring_options = RingOptions {
+            rings: shards,
+            size: options.buffer,
+            promiscuous: options.promiscuous,
+            program: for_kernel,
+        };
+        let opened = match packet_ring::open(name, &ring_options) {
+            // Not everything that libpcap makes is taken: then it is run here alone.
+            Err(OpenError::Program { .. }) if ring_options.program.len() > 1 => {
+                ring_options.program = vec![as_runtime(KernelInstruction::ALL)];
+                packet_ring::open(name, &ring_options)
+            }
+            opened => opened,
+        };
+        let rings = opened?;
+        let judge_all = program.is_some() && ring_options.program.len() == 1;
         let interface = describe(options, link_type, snap_len);
         Ok(LiveSource { name: name.as_str().into(), interface, rings, program, judge_all })
     }
@@ -129,16 +135,12 @@ fn compile(expression: &str, link_type: LinkType) -> Result<Arc<Program>, Filter
 fn kernel_program(program: Option<&Program>, snap_len: u32) -> Vec<Instruction> {
     match program {
         None => vec![Instruction { code: 6, jt: 0, jf: 0, k: snap_len }],
-        Some(program) => {
-            let as_runtime = |it: tapstone_packet::filter::KernelInstruction| Instruction {
-                code: it.code,
-                jt: it.jt,
-                jf: it.jf,
-                k: it.k,
-            };
-            program.for_kernel(snap_len).into_iter().map(as_runtime).collect()
-        }
+        Some(program) => program.for_kernel(snap_len).into_iter().map(as_runtime).collect(),
     }
+}
+
+fn as_runtime(it: KernelInstruction) -> Instruction {
+    Instruction { code: it.code, jt: it.jt, jf: it.jf, k: it.k }
 }
 
 /// What a packet of the interface begins with.

@@ -93,8 +93,9 @@ impl Missing {
     }
 
     /// Packets that were never stored.
-    pub(crate) fn lost(segment: SegmentId, loss: &Loss) -> Missing {
-        Missing::segment(segment, (loss.first, loss.last), loss.packets, &loss.cause)
+    pub(crate) fn lost(segment: Option<SegmentId>, loss: &Loss) -> Missing {
+        let Loss { cause, packets, first, last } = *loss;
+        Missing { segment, first, last, packets, reason: cause.to_string() }
     }
 
     pub(crate) fn index(

@@ -147,6 +147,8 @@ pub(crate) struct Question {
     /// On the flows, from both.
     flows: Predicate,
     range: (Timestamp, Timestamp),
+    /// Whether it is about a certain time, and not about what there is.
+    bounded: bool,
     after: Option<Position>,
 }
 
@@ -186,7 +188,8 @@ impl Question {
         let narrowed = filter.as_ref().map_or(Predicate::All, Filter::narrow);
         let visible = within.iter().map(Filter::narrow).reduce(Predicate::or);
         let flows = metadata.clone().and(narrowed).and(visible.unwrap_or(Predicate::All));
-        Ok(Question { filter, within, metadata, flows, range: (since, until), after })
+        let (range, bounded) = ((since, until), selection.since.is_some());
+        Ok(Question { filter, within, metadata, flows, range, bounded, after })
     }
 
     fn verdict(&self, interface: &Interface) -> Verdict {
@@ -308,13 +311,15 @@ impl Plan {
         if question.flows == Predicate::None {
             return Ok(plan);
         }
+        // Before segments are looked at: what is written meanwhile may be told twice.
+        plan.add_losses(None, store.pending_losses().into_iter());
         // In the order in which a segment wanders, so that one that wanders meanwhile is met at
         // least once; the second time it is left out.
         let open = store.look_at_open_segments(std::slice::from_ref(&question.flows));
         let mut seen = Vec::new();
         for view in open {
             seen.push(view.segment.id());
-            plan.add_losses(view.segment.id(), view.segment.map.losses());
+            plan.add_losses(Some(view.segment.id()), view.segment.map.losses());
             let flows = view.flows.into_iter().next();
             let flows = flows.filter(|_| question.flows != Predicate::All);
             plan.add(question, view.segment, flows, None);
@@ -324,7 +329,7 @@ impl Plan {
                 continue;
             }
             seen.push(segment.id());
-            plan.add_losses(segment.id(), segment.map.losses());
+            plan.add_losses(Some(segment.id()), segment.map.losses());
             match flows {
                 _ if question.flows == Predicate::All => plan.add(question, segment, None, None),
                 Some(flows) => {
@@ -346,7 +351,7 @@ impl Plan {
         let lost = lost.filter(|lost| block::overlaps((lost.first, lost.last), since, until));
         plan.missing.extend(lost.cloned());
         // Who asks for no certain time asks for what there is.
-        if since > Timestamp::MIN {
+        if question.bounded {
             let expired = store.expired()?.into_iter();
             let expired = expired.filter(|it| block::overlaps((it.first, it.last), since, until));
             plan.missing.extend(expired.map(|it| Missing::expired(&it)));
@@ -372,7 +377,7 @@ impl Plan {
                 return false;
             }
             // Nobody knows what was in the packets that were lost.
-            self.add_losses(*id, row.losses.iter().copied());
+            self.add_losses(Some(*id), row.losses.iter().copied());
             let summary = summaries.get(id).map(|bits| Summary::new(bits.clone()));
             summary.is_none_or(|summary| summary.may_match(&question.flows))
         });
@@ -410,7 +415,7 @@ impl Plan {
     }
 
     /// Says what was lost within the time asked for.
-    fn add_losses(&mut self, segment: SegmentId, losses: impl Iterator<Item = Loss>) {
+    fn add_losses(&mut self, segment: Option<SegmentId>, losses: impl Iterator<Item = Loss>) {
         let (since, until) = self.range;
         let losses = losses.filter(|loss| block::overlaps((loss.first, loss.last), since, until));
         self.missing.extend(losses.map(|loss| Missing::lost(segment, &loss)));

@@ -47,12 +47,7 @@ pub(super) fn apply(
             }
             // Logs of segments that are left as they are are still needed.
             Step::Remove(_) if left => {}
-            Step::Expire(ids) => {
-                for id in &ids {
-                    remove_files(&builder.layout, *id)?;
-                }
-                builder.catalog.end_expiring(&ids)?;
-            }
+            Step::Expire(ids) => expire(builder, ids)?,
             Step::Remove(path) if recovered.later.is_empty() => blocking::remove(&path)?,
             Step::Remove(path) => recovered.later.push_back(Later::Remove(path)),
             Step::Leave(id) => {
@@ -101,6 +96,19 @@ pub(super) fn apply(
         }
     }
     Ok(recovered)
+}
+
+/// Removes what is left of segments that had expired; what cannot be removed is tried again later.
+fn expire(builder: &Builder, ids: Vec<SegmentId>) -> Result<(), RecoverError> {
+    let is_gone = |id: &SegmentId| match remove_files(&builder.layout, *id) {
+        Ok(()) => true,
+        Err(error) => {
+            builder.unindexed.tell([error.to_string()]);
+            false
+        }
+    };
+    let gone: Vec<SegmentId> = ids.into_iter().filter(is_gone).collect();
+    Ok(builder.catalog.end_expiring(&gone)?)
 }
 
 /// An open segment as it was found.

@@ -93,6 +93,9 @@ fn misses_units(facts: &Facts, id: SegmentId) -> bool {
 }
 
 fn is_there(facts: &Facts, unit: &StoredUnit) -> bool {
+    if facts.expiring.contains(&unit.segment()) {
+        return true;
+    }
     match facts.segments.get(&unit.segment()) {
         Some(SegmentFile::Sealed) => true,
         Some(SegmentFile::Open { scanned, .. }) => {

@@ -15,6 +15,7 @@ use tapstone_runtime::{blocking, clock};
 use crate::builder::checkpoints;
 use crate::catalog::{CatalogError, SegmentRow, attos};
 use crate::id::SegmentId;
+use crate::shard::first_record;
 use crate::store::Store;
 use policy::{Candidate, due};
 pub use policy::{ExpiredBy, Free, Retention};
@@ -90,7 +91,16 @@ impl Store {
             return Ok(Vec::new());
         }
         let _alone = self.inner.expiring.lock().expect("no holder of the lock panics");
-        let rows = self.inner.catalog.segments()?;
+        for id in self.inner.catalog.expiring()? {
+            // It could not be removed before.
+            remove_files(&self.inner.layout, id)?;
+            self.inner.catalog.end_expiring(&[id])?;
+        }
+        let mut rows = self.inner.catalog.segments()?;
+        // Those are about to be put into the catalog again.
+        for unindexed in self.inner.unindexed.list() {
+            rows.remove(&unindexed.segment.id());
+        }
         let candidate = |(id, row): (&SegmentId, &SegmentRow)| Candidate {
             id: *id,
             begun: row.created_nanos,
@@ -102,19 +112,27 @@ impl Store {
         let mut gone = Vec::new();
         for (id, by) in due {
             let expired = Expired::of(&rows[&id], by);
-            self.expire_segment(id, expired)?;
+            self.expire_segment(id, &rows[&id], expired)?;
             gone.push(expired);
         }
         Ok(gone)
     }
 
-    fn expire_segment(&self, id: SegmentId, expired: Expired) -> Result<(), ExpireError> {
+    fn expire_segment(
+        &self,
+        id: SegmentId,
+        row: &SegmentRow,
+        expired: Expired,
+    ) -> Result<(), ExpireError> {
         // A capture that was in it could be taken in again.
         let segment = self.segment(id);
-        let keys: Vec<_> = segment.iter().flat_map(|it| checkpoints(it)).map(|it| it.0).collect();
-        self.inner.catalog.begin_expiring(id, expired, &keys)?;
+        let checkpoints: Vec<_> = segment.iter().flat_map(|it| checkpoints(it)).collect();
+        self.inner.catalog.begin_expiring(id, expired, &checkpoints)?;
         self.forget_segment(id);
         remove_files(&self.inner.layout, id)?;
+        // A crash may have left it: it would tell of packets that are missing.
+        let log = tapstone_wal::file_name(row.shard, first_record(id.sequence()));
+        blocking::remove(&self.inner.layout.wal().join(log))?;
         Ok(self.inner.catalog.end_expiring(&[id])?)
     }
 

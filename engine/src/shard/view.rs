@@ -8,6 +8,7 @@ use tapstone_index::{FlowRow, FlowSet};
 use tapstone_packet::predicate::Predicate;
 
 use super::inbox::Inbox;
+use crate::capture::loss::Loss;
 use crate::flows::rows::rows;
 use crate::flows::tracker::Tracker;
 use crate::id::SegmentId;
@@ -20,6 +21,8 @@ pub(crate) enum Look {
     /// What is known of flows of the open segment, all of them or some; nothing when another
     /// segment is open.
     Rows(SegmentId, Option<FlowSet>, Sender<Option<Vec<FlowRow>>>),
+    /// What was lost, and is not written yet.
+    Losses(Sender<Option<Vec<Loss>>>),
 }
 
 /// The durable part of an open segment.
@@ -38,6 +41,8 @@ pub(super) struct View {
     pub(super) tracker: RefCell<Tracker>,
     /// The open segment, as far as it is durable.
     pub(super) durable: RefCell<Option<Arc<Segment>>>,
+    /// What was lost since a unit was written last.
+    pub(super) losses: RefCell<Vec<Loss>>,
 }
 
 impl View {
@@ -49,6 +54,10 @@ impl View {
                 Look::Open(predicates, done) => {
                     let view = self.open(&predicates);
                     done.send(view).await.ok();
+                }
+                Look::Losses(done) => {
+                    let losses = self.losses.borrow().clone();
+                    done.send(Some(losses)).await.ok();
                 }
                 Look::Rows(segment, flows, done) => {
                     let found = self.rows(segment, flows.as_ref());

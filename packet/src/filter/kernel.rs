@@ -20,6 +20,11 @@ pub struct KernelInstruction {
     pub k: u32,
 }
 
+impl KernelInstruction {
+    /// Takes a packet, whole.
+    pub const ALL: KernelInstruction = KernelInstruction { code: 0x06, jt: 0, jf: 0, k: 262_144 };
+}
+
 /// A load from here is of what the kernel knows beside the packet; this one is whether a tag was
 /// taken off (`SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT`).
 const VLAN_TAG_PRESENT: u32 = 0xffff_f000 + 48;
@@ -28,11 +33,13 @@ const KERNEL_MAX: usize = 4096;
 
 impl Program {
     /// The program as the kernel can run it over live packets, keeping `snap_len` bytes of each
-    /// that may match. The kernel cannot run every program: then it takes all packets.
+    /// that matches. Those that it lets through to be asked about are kept whole. The kernel cannot
+    /// run every program: then it lets all through, by the one instruction of
+    /// [`KernelInstruction::ALL`].
     #[must_use]
     pub fn for_kernel(&self, snap_len: u32) -> Vec<KernelInstruction> {
         let plain = |code, k| KernelInstruction { code, jt: 0, jf: 0, k };
-        let all = plain(0x06, snap_len);
+        let all = KernelInstruction::ALL;
         let instructions: Option<Vec<_>> =
             self.instructions.iter().enumerate().map(|it| for_kernel(it, snap_len)).collect();
         match instructions {
@@ -101,10 +108,8 @@ mod tests {
     fn a_shorter_snapshot_length_is_the_kernels() {
         let kernel = compiled("udp").for_kernel(96);
         let returns: Vec<u32> = kernel.iter().filter(|it| it.code == 6).map(|it| it.k).collect();
-        assert!(
-            returns.contains(&96) && returns.iter().all(|it| [0, 96].contains(it)),
-            "{returns:?}"
-        );
+        assert_eq!(returns[0], 262_144, "what is asked about later is whole");
+        assert!(returns[1..].contains(&96) && returns[1..].iter().all(|it| [0, 96].contains(it)));
     }
 
     #[test]

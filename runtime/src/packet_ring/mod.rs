@@ -75,6 +75,14 @@ pub enum OpenError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The kernel does not run the program.
+    #[error("cannot set a filter on {interface}: {source}")]
+    Program {
+        /// The interface.
+        interface: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The kernel refused something else.
     #[error("cannot {what} {interface}: {source}")]
     System {
@@ -96,15 +104,19 @@ pub struct RingCounts {
     pub dropped: u64,
 }
 
-/// Opens an interface: one ring for each shard, to which packets come from now on.
+/// Opens an interface: one ring for each shard, to which packets come from now on; one alone for
+/// the loopback interface.
 ///
 /// # Errors
 ///
 /// When there is no such interface, when it may not be captured from, and when there is no memory
 /// for the rings.
 pub fn open(interface: &str, options: &RingOptions) -> Result<Vec<PacketRing>, OpenError> {
+    // In a group the kernel forgets that what is sent is not wanted, and gives it twice.
+    let alone = hardware(interface)? == Hardware::LOOPBACK;
+    let count = if alone { 1 } else { options.rings };
     let rings: Result<Vec<PacketRing>, OpenError> =
-        (0..options.rings).map(|_| PacketRing::open(interface, options)).collect();
+        (0..count).map(|_| PacketRing::open(interface, options)).collect();
     let rings = rings?;
     let failed = |what| move |source| system(what, interface, source);
     // Nothing comes before every ring has its share of the flows: it would come twice.
@@ -117,7 +129,7 @@ pub fn open(interface: &str, options: &RingOptions) -> Result<Vec<PacketRing>, O
         }
     }
     for ring in &rings {
-        ring.socket.filter(&options.program).map_err(failed("set a filter on"))?;
+        ring.socket.filter(&options.program).map_err(refused_program(interface))?;
     }
     Ok(rings)
 }
@@ -237,6 +249,10 @@ impl Drop for RingBlock<'_> {
 
 fn system(what: &'static str, interface: &str, source: io::Error) -> OpenError {
     OpenError::System { what, interface: interface.to_owned(), source }
+}
+
+fn refused_program(interface: &str) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Program { interface: interface.to_owned(), source }
 }
 
 fn refused(interface: &str, error: io::Error) -> OpenError {

@@ -49,6 +49,11 @@ impl Live {
         Live { capture, json }
     }
 
+    /// Whether anything is captured.
+    pub(super) fn is_there(&self) -> bool {
+        self.capture.is_some()
+    }
+
     /// Shows how it goes, on a terminal; returns when it ended by itself, since packets cannot be
     /// stored any more.
     pub(super) async fn watch(&self) {

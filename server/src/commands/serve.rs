@@ -129,11 +129,13 @@ async fn serve(
             () = live.watch() => tracing::error!("packets cannot be stored any more"),
         }
         tell_systemd(NotifyState::Stopping);
-        // What was captured is safe, whatever becomes of the requests.
-        reported.send(end_capture(live, store.clone()).await).ok();
-        tracing::info!("ending: requests under way are finished");
         ready.set(false);
         report(&reporter, ServingStatus::NotServing).await;
+        // What was captured is safe first, whatever becomes of the requests.
+        if live.is_there() {
+            reported.send(end_capture(live, store.clone()).await).ok();
+        }
+        tracing::info!("ending: requests under way are finished");
         closer.close();
         told.send(()).ok();
     };

@@ -1,7 +1,7 @@
 //! How long packets are kept, as it is configured.
 
 use serde::{Deserialize, Serialize};
-use tapstone::{Free, Retention};
+use tapstone::{Free, Retention, Sizes};
 
 use crate::quantity;
 
@@ -45,6 +45,14 @@ impl RetentionSettings {
             keep_for: parsed("keep_for", self.keep_for.as_deref(), quantity::age)?,
             max_size: parsed("max_size", self.max_size.as_deref(), quantity::size)?,
         };
+        if let Some(age) = retention.keep_for.filter(|age| *age < Sizes::AGE) {
+            let what = format!(
+                "{} s are less than the {} s that packets of one segment can lie apart",
+                age.as_secs(),
+                Sizes::AGE.as_secs()
+            );
+            return Err(RetentionError { setting: "keep_for", what });
+        }
         Ok(if records && retention.keeps_everything() { RECORDING } else { retention })
     }
 }

@@ -59,14 +59,18 @@ impl Capturing {
     }
 
     /// Ends it as an operator would; gives what it reports of the interface.
-    fn end(mut self) -> Value {
+    fn end(self) -> Value {
+        self.end_all()[0].clone()
+    }
+
+    /// What it reports of all interfaces.
+    fn end_all(mut self) -> Value {
         let began = Instant::now();
         self.signal("-TERM");
         let output = std::io::read_to_string(self.0.stdout.take().unwrap()).unwrap();
         assert_eq!(self.0.wait().unwrap().code(), Some(0));
         assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
-        let report: Value = serde_json::from_str(&output).unwrap();
-        report[0].clone()
+        serde_json::from_str(&output).unwrap()
     }
 }
 
@@ -214,7 +218,8 @@ fn tags_that_were_taken_off_are_there_and_can_be_filtered_by() {
         ("vlan and udp", (0, 10), 0),
     ] {
         let store = dir.path().join(format!("s{}", filter.len()));
-        let capturing = capture(&net, &store, &["--filter", filter]);
+        // The filter is asked about whole packets, however little is kept of them.
+        let capturing = capture(&net, &store, &["--filter", filter, "--snaplen", "46"]);
         let replayed = net
             .command("tcpreplay")
             .args(["--quiet", "-i", "sends"])
@@ -276,6 +281,53 @@ fn what_the_disk_refuses_is_counted_and_capture_goes_on() {
     let (_, info, _) = run(&store, &["info", "--json", "--store", "."]);
     let info: Value = serde_json::from_str(&info).unwrap();
     assert_eq!((&info["lost"]["disk-refused"], &info["packets"]), (&250.into(), &150.into()));
+}
+
+/// What was lost last is told of, though no packet follows, and after the process has ended.
+#[test]
+fn what_the_disk_refused_last_is_told_too() {
+    let Some(net) = network("last") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    let capturing = capture(&net, &store, &["--shards", "1", "--filter", "udp port 9000"]);
+    let limit = |bytes: &str| {
+        let limit = format!("--fsize={bytes}:unlimited");
+        let status = Command::new("prlimit").args(["--pid", &capturing.pid(), &limit]).status();
+        assert!(status.unwrap().success());
+    };
+    limit("4096");
+    send(&net, 0..70, 1000);
+    std::thread::sleep(Duration::from_secs(1));
+    let lost = || {
+        let (_, info, _) = run(&store, &["info", "--json", "--store", "."]);
+        serde_json::from_str::<Value>(&info).unwrap()["lost"]["disk-refused"].clone()
+    };
+    assert_eq!(lost(), 70, "while the disk refuses");
+    limit("unlimited");
+    assert_eq!(counts(&capturing.end()), (70, 0, 70, 0));
+    assert_eq!(lost(), 70, "afterwards");
+    let place = ["query", "--store", ".", "--since", "1m ago", "--count"];
+    let (code, out, err) = run(&store, &place);
+    assert_eq!((code, out.trim()), (3, "0"), "{err}");
+    assert!(err.contains("up to 70 packets between "), "{err}");
+    let (code, out, _) = run(&store, &["check", "--store", "."]);
+    assert_eq!(code, 0, "{out}");
+}
+
+/// With one ring a shard, which the kernel lets forget that what is sent is not wanted, each came
+/// twice.
+#[test]
+fn packets_of_the_loopback_interface_come_once() {
+    let Some(net) = network("loopback") else { return };
+    net.ip("link set lo up").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("s");
+    let words = ["-i", "lo", "--shards", "2", "--filter", "udp port 9001"];
+    let capturing = capture(&net, &store, &words);
+    let send = "for i in 1 2 3; do echo $i > /dev/udp/127.0.0.1/9001; done";
+    assert!(net.command("bash").args(["-c", send]).status().unwrap().success());
+    let report = capturing.end_all();
+    assert_eq!(counts(&report[1]), (3, 3, 0, 0), "{report}");
 }
 
 /// netsniff-ng#140
