@@ -164,7 +164,7 @@ fn pcap_packets(path: &Path) -> Result<u64> {
 struct Outcome {
     sent: u64,
     recorded: u64,
-    /// Nanoseconds of the processor's time that a packet took.
+    /// Nanoseconds of the processor's time that a packet took, from start to end of the process.
     nanos: f64,
     resident_mib: u64,
 }
@@ -185,36 +185,27 @@ fn try_it(
         .stderr(fs::File::create(out.join("stderr"))?)
         .spawn()?;
     std::thread::sleep(Duration::from_millis(1500));
-    let before = cpu_nanos(&child)?;
     let sent = rate * args.seconds;
     network.send(PORT, 0..sent, size - HEADERS, Some(rate))?;
-    // Until it has done what it does with them.
-    let mut after = cpu_nanos(&child)?;
-    loop {
-        std::thread::sleep(Duration::from_millis(1000));
-        let now = cpu_nanos(&child)?;
-        if now - after < 20_000_000 {
-            break;
-        }
-        after = now;
-    }
+    std::thread::sleep(Duration::from_millis(1000));
     let resident_mib = resident_mib(&child)?;
+    // What it does with them at its end belongs to it: an index, a footer.
+    let before = ended_nanos()?;
     end(&mut child)?;
+    let nanos = (ended_nanos()? - before) as f64 / sent as f64;
     let said = [fs::read_to_string(out.join("stdout"))?, fs::read_to_string(out.join("stderr"))?];
     let said = if recorder == Recorder::Tapstone { &said[0] } else { &said.concat() };
     let recorded = recorder.recorded(&out, said)?.min(sent);
     fs::remove_dir_all(&out)?;
-    Ok(Outcome { sent, recorded, nanos: (after - before) as f64 / sent as f64, resident_mib })
+    Ok(Outcome { sent, recorded, nanos, resident_mib })
 }
 
-/// Time of the processor that all threads of a process had.
-fn cpu_nanos(child: &Child) -> Result<u64> {
-    let mut sum = 0;
-    for thread in fs::read_dir(format!("/proc/{}/task", child.id()))? {
-        let stat = fs::read_to_string(thread?.path().join("schedstat"))?;
-        sum += stat.split(' ').next().unwrap_or("0").parse::<u64>()?;
-    }
-    Ok(sum)
+/// Time of the processor that the processes had that ended so far, in nanoseconds.
+fn ended_nanos() -> Result<i64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    use nix::sys::time::TimeValLike;
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    Ok(usage.user_time().num_microseconds() * 1000 + usage.system_time().num_microseconds() * 1000)
 }
 
 fn resident_mib(child: &Child) -> Result<u64> {
