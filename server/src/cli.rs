@@ -242,9 +242,9 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
     #[command(flatten)]
-    pub(crate) live: Live,
-    #[command(flatten)]
     pub(crate) sources: ConfigSources,
+    #[command(flatten)]
+    pub(crate) live: Live,
 }
 
 /// Which live packets.
