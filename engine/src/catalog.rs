@@ -19,7 +19,7 @@ use tapstone_runtime::file::FileError;
 
 use crate::capture::loss::Loss;
 use crate::id::SegmentId;
-use crate::retention::{Expired, ExpiredBy};
+use crate::retention::Expired;
 use crate::segment::description::Checkpoint;
 
 const VERSION: u64 = 1;
@@ -239,7 +239,6 @@ impl Catalog {
         expired: Expired,
         checkpoints: &[(Checkpoint, CheckpointRow)],
     ) -> Result<(), CatalogError> {
-        let cause = to_text(expired.by);
         let before = self.expired()?.into_iter().find(|it| it.by == expired.by);
         let all = before.map_or(expired, |before| before.and(expired));
         self.write(|transaction| {
@@ -258,7 +257,7 @@ impl Catalog {
             let mut meta = transaction.open_table(META)?;
             let last = meta.get(LAST_EXPIRED)?.map_or(0, |last| last.value());
             meta.insert(LAST_EXPIRED, last.max(u64::from(id.sequence())))?;
-            transaction.open_table(EXPIRED)?.insert(&cause[..], &to_json(&all)[..])?;
+            transaction.open_table(EXPIRED)?.insert(expired.by.name(), &to_json(&all)[..])?;
             Ok(())
         })
     }
@@ -447,12 +446,6 @@ impl StorageBackend for CatalogFile {
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         self.0.write_all_at(data, offset)
     }
-}
-
-/// A cause as JSON writes it, without the quotes.
-fn to_text(cause: ExpiredBy) -> String {
-    let text = serde_json::to_string(&cause).expect("a cause is text");
-    text.trim_matches('"').to_owned()
 }
 
 fn to_json(row: &impl Serialize) -> Vec<u8> {

@@ -89,10 +89,13 @@ impl From<WalError> for IngestError {
     }
 }
 
+/// A batch on its way back, and what became of it.
+pub(crate) type Returned = (Box<Batch>, Result<(), IngestError>);
+
 /// What a shard can be asked.
 pub(crate) enum Command {
     /// Take a batch in; it comes back with the answer.
-    Ingest(Box<Batch>, Sender<(Box<Batch>, Result<(), IngestError>)>),
+    Ingest(Box<Batch>, Sender<Returned>),
     /// Make everything taken in durable.
     Commit(Sender<Result<(), IngestError>>),
     /// Seal the open segment and index it.

@@ -24,13 +24,6 @@ pub struct CaptureCounts {
 }
 
 impl CaptureCounts {
-    /// Packets that came and are not accounted for yet: in the ring, or on their way to the disk.
-    #[must_use]
-    pub fn under_way(&self) -> u64 {
-        let accounted = self.stored + self.filtered + self.lost();
-        self.received.saturating_sub(accounted)
-    }
-
     /// Packets lost, whatever the cause.
     #[must_use]
     pub fn lost(&self) -> u64 {

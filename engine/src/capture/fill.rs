@@ -16,7 +16,7 @@ use super::counts::Counters;
 use super::loss::{Loss, LossCause};
 use crate::account::Account;
 use crate::import::batch::{Batch, Record};
-use crate::shard::{Command, Inbox, IngestError};
+use crate::shard::{Command, Inbox, IngestError, Returned};
 
 /// Batches between the ring and the shard.
 const BATCHES: usize = 3;
@@ -32,8 +32,6 @@ const COUNT: Duration = Duration::from_millis(100);
 const DRAINED_AFTER: Duration = Duration::from_secs(2);
 /// Where a VLAN tag stands in an Ethernet header: behind the addresses.
 const TAG_AT: usize = 12;
-
-type Returned = (Box<Batch>, Result<(), IngestError>);
 
 /// What is done with a packet before it is stored.
 #[derive(Clone, Debug)]
@@ -117,10 +115,10 @@ struct State {
     settled: u64,
     /// Whether the shard could not store the last batch that came back.
     refused: bool,
-    /// Since then.
+    /// Since a commit was asked for last, and since the kernel was asked how many packets came.
     since_commit: Stopwatch,
     since_count: Stopwatch,
-    /// Wall clock when the kernel was last asked how many packets came.
+    /// Wall clock at that time.
     counted_nanos: u64,
     /// Whether a batch had to be waited for since then.
     waited: bool,
@@ -170,8 +168,7 @@ impl Filler {
                 stopped = Some(Stopwatch::start());
             }
             let moved = self.read(&mut state).await;
-            let counted = stopped.is_some() || state.since_count.elapsed() >= COUNT;
-            if counted {
+            if stopped.is_some() || state.since_count.elapsed() >= COUNT {
                 self.count(&mut state);
             }
             while let Ok(done) = self.flushes.0.try_recv() {

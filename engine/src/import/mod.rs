@@ -14,7 +14,7 @@ use tapstone_runtime::block_on;
 use crate::account::{Account, Repeatable};
 use crate::builder::checkpoints;
 use crate::catalog::CatalogError;
-use crate::shard::{Command, IngestError};
+use crate::shard::{Command, IngestError, Returned};
 use crate::store::Store;
 use batch::Batch;
 use feeder::{Feeder, Filled};
@@ -195,8 +195,6 @@ impl Store {
         Ok(Known::new(rows))
     }
 }
-
-type Returned = (Box<Batch>, Result<(), IngestError>);
 
 /// Batches on their way to a shard and back.
 struct Pipe<'s> {

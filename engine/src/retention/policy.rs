@@ -59,6 +59,17 @@ pub enum ExpiredBy {
     Space,
 }
 
+impl ExpiredBy {
+    /// As it is written, in the catalog.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            ExpiredBy::Age => "age",
+            ExpiredBy::Size => "size",
+            ExpiredBy::Space => "space",
+        }
+    }
+}
+
 impl fmt::Display for ExpiredBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -116,7 +116,7 @@ pub fn open(interface: &str, options: &RingOptions) -> Result<Vec<PacketRing>, O
     let alone = hardware(interface)? == Hardware::LOOPBACK;
     let count = if alone { 1 } else { options.rings };
     let rings: Result<Vec<PacketRing>, OpenError> =
-        (0..count).map(|_| PacketRing::open(interface, options)).collect();
+        (0..count).map(|_| PacketRing::open(interface, options, alone)).collect();
     let rings = rings?;
     let failed = |what| move |source| system(what, interface, source);
     // Nothing comes before every ring has its share of the flows: it would come twice.
@@ -163,8 +163,12 @@ pub struct PacketRing {
 }
 
 impl PacketRing {
-    /// A ring to which nothing comes yet.
-    fn open(interface: &str, options: &RingOptions) -> Result<PacketRing, OpenError> {
+    /// A ring to which nothing comes yet; of what the loopback interface sends, nothing ever.
+    fn open(
+        interface: &str,
+        options: &RingOptions,
+        is_loopback: bool,
+    ) -> Result<PacketRing, OpenError> {
         let failed = |what| move |source| system(what, interface, source);
         let socket = PacketSocket::new().map_err(|error| refused(interface, error))?;
         let index =
@@ -176,8 +180,7 @@ impl PacketRing {
             |source| OpenError::Memory { interface: interface.to_owned(), size, source };
         socket.make_ring(BLOCK_SIZE, blocks, RETIRED_AFTER).map_err(no_memory)?;
         let mapping = Mapping::new(&socket, BLOCK_SIZE, blocks).map_err(no_memory)?;
-        let hardware = socket.hardware(interface).map_err(failed("ask for the kind of"))?;
-        if hardware == Hardware::LOOPBACK {
+        if is_loopback {
             // Its packets would come twice, going out and coming in.
             socket.ignore_outgoing().map_err(failed("leave out what is sent on"))?;
         }

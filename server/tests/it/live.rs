@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tapstone::Timestamp;
-use tapstone_benches::network::Network;
+use tapstone_benches::network::{HEADERS, Network};
 use tapstone_packet::capture_file::PcapWriter;
 use tapstone_packet::interface::{Interface, LinkType};
+use tapstone_testkit::captures::read;
 
 use crate::run;
 
@@ -106,16 +107,12 @@ fn numbers(store: &Path) -> Vec<u64> {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0));
-    let (mut at, mut numbers) = (24, Vec::new());
-    while let Some(length) = output.stdout.get(at + 8..at + 12) {
-        let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
-        // Ethernet, IPv4, UDP.
-        let payload = &output.stdout[at + 16 + 42..at + 16 + length];
-        numbers.push(u64::from_le_bytes(payload[..8].try_into().unwrap()));
+    let number = |data: &[u8]| {
+        let payload = &data[HEADERS..];
         assert!(payload[8..].iter().all(|byte| *byte == 0xa5));
-        at += 16 + length;
-    }
-    numbers
+        u64::from_le_bytes(payload[..8].try_into().unwrap())
+    };
+    read(&output.stdout).packets.iter().map(|(_, raw)| number(&raw.data)).collect()
 }
 
 #[test]
