@@ -50,6 +50,8 @@ pub(crate) struct World {
     history: RefCell<Option<Vec<Disk>>>,
     faults: RefCell<BTreeMap<u64, Fault>>,
     operations: Cell<u64>,
+    /// Changes before the first fault struck.
+    struck: Cell<Option<usize>>,
     now: Cell<u64>,
     tasks: Tasks,
 }
@@ -79,6 +81,7 @@ impl Simulation {
             history: RefCell::new(None),
             faults: RefCell::default(),
             operations: Cell::new(0),
+            struck: Cell::new(None),
             now: Cell::new(BEGINNING),
             tasks: Tasks::default(),
         };
@@ -140,7 +143,13 @@ impl Simulation {
     /// How many changes there were: the disk as it is stands there in the history.
     #[must_use]
     pub fn changes(&self) -> usize {
-        self.world.history.borrow().as_ref().map_or(0, |history| history.len() - 1)
+        self.world.changes()
+    }
+
+    /// How many changes there were when the first fault struck.
+    #[must_use]
+    pub fn struck(&self) -> Option<usize> {
+        self.world.struck.get()
     }
 }
 
@@ -151,6 +160,10 @@ impl std::fmt::Debug for Simulation {
 }
 
 impl World {
+    fn changes(&self) -> usize {
+        self.history.borrow().as_ref().map_or(0, |history| history.len() - 1)
+    }
+
     pub(crate) fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,

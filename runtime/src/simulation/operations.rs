@@ -19,7 +19,11 @@ impl World {
         let number = self.operations.get();
         self.operations.set(number + 1);
         self.now.set(self.now.get() + self.random.borrow_mut().u64(NANOS));
-        self.faults.borrow().get(&number).copied()
+        let fault = self.faults.borrow().get(&number).copied();
+        if fault.is_some() && self.struck.get().is_none() {
+            self.struck.set(Some(self.changes()));
+        }
+        fault
     }
 
     /// An operation that goes wrong only by an error.

@@ -8,12 +8,15 @@ use fastrand::Rng;
 use tapstone_runtime::simulation::Fault;
 
 use super::life::{Life, Script};
-use super::power_cuts::recover;
-use super::seeds::try_all;
+use super::power_cuts::{kill_and_cut, recover};
+use super::seeds::{is_over, try_all};
 
 /// What an honest disk does at its worst.
 const HONEST: [Fault; 3] =
     [Fault::Error(ErrorKind::Other), Fault::Error(ErrorKind::StorageFull), Fault::Short];
+
+/// Changes after a fault, within which the process may be killed.
+const AFTERMATH: usize = 6;
 
 #[derive(Debug, Default)]
 struct Tried {
@@ -49,12 +52,24 @@ fn fail_everywhere(seed: u64, tried: &mut Tried) -> Result<(), String> {
     let script = Script::new(seed);
     let mut random = Rng::with_seed(seed);
     for operation in 0..operations(seed, &script)? {
+        if is_over() {
+            break;
+        }
         let fault = HONEST[random.usize(..HONEST.len())];
         let told = |error| format!("{fault:?} at operation {operation}: {error}");
         let life = Life::live(seed, &script, &[(operation, fault)]).map_err(told)?;
         tried.operations += 1;
         tried.failures += u64::from(!life.errors.is_empty());
         let last = life.history.len() - 1;
+        if let Some(struck) = life.struck.filter(|_| operation % 2 == 1) {
+            // Whatever was to be done about it may not have been done.
+            let point = (struck + random.usize(..AFTERMATH)).min(last);
+            let (disk, model) = (&life.history[point], life.model_at(point));
+            let held = kill_and_cut(disk, &model, script.options, &mut random);
+            held.map_err(|it| told(format!("killed after change {point} of {last}: {it}")))?;
+            tried.crash_points += 1;
+            continue;
+        }
         let point = random.usize(..=last);
         let disks = [(last, life.history[last].clone()), {
             (point, life.history[point].power_cut(&mut random))

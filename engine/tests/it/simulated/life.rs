@@ -68,6 +68,8 @@ pub(super) struct Life {
     /// What failed.
     pub(super) errors: Vec<String>,
     pub(super) operations: u64,
+    /// Changes to the disk before a fault struck.
+    pub(super) struck: Option<usize>,
     faulty: bool,
 }
 
@@ -90,6 +92,7 @@ impl Life {
         let kept = world.run(|| life.follow(&world, script));
         life.history = world.history();
         life.operations = world.operations();
+        life.struck = world.struck();
         kept.or_else(|broken| if life.faulty { Ok(()) } else { Err(broken) })?;
         Ok(life)
     }

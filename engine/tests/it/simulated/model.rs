@@ -166,11 +166,15 @@ impl Model {
     /// again: each packet is there once.
     pub(super) fn holds_for_good(&self, store: &Store) -> Result<(), String> {
         self.holds_soundly(store)?;
+        self.take_in_again(store)?.holds_soundly(store)
+    }
+
+    /// Takes in everything that was given; gives what must be there then.
+    pub(super) fn take_in_again(&self, store: &Store) -> Result<Model, String> {
         for given in &self.given {
             let options = ImportOptions { name: "again", ..ImportOptions::default() };
             store.import(&capture(given.clone())[..], options).map_err(|it| it.to_string())?;
         }
-        let all = Model { acknowledged: self.given.clone(), ..self.clone() };
-        all.holds_soundly(store)
+        Ok(Model { acknowledged: self.given.clone(), ..self.clone() })
     }
 }

@@ -9,11 +9,14 @@ use tapstone::{OpenOptions, Store};
 use tapstone_runtime::simulation::{Disk, Simulation};
 
 use super::life::{FOLDER, Life, Script};
+use super::model::Model;
 use super::seeds::try_all;
 
 /// One recovery in so many is cut off as well; and one store in so many takes everything in again,
 /// which takes as long as all the rest.
 const AGAIN: usize = 4;
+/// After one change in so many the process is killed, and the power goes later.
+const KILLED: usize = 16;
 
 #[derive(Debug, Default)]
 struct Tried {
@@ -54,6 +57,27 @@ pub(super) fn recover(
     Ok(world.history())
 }
 
+/// The process dies, and what it had written without a sync is there for the next one, which takes
+/// everything in again. Whatever it acknowledges then survives a power cut.
+pub(super) fn kill_and_cut(
+    disk: &Disk,
+    model: &Model,
+    options: OpenOptions,
+    random: &mut Rng,
+) -> Result<(), String> {
+    let world = Simulation::with_history(random.u64(..), disk.clone());
+    let (all, acknowledged) = world.run(|| {
+        let store = Store::open(Path::new(FOLDER), options).map_err(|it| it.to_string())?;
+        let all = model.take_in_again(&store)?;
+        Ok::<_, String>((all, world.changes()))
+    })?;
+    let history = world.history();
+    let point = random.usize(acknowledged..history.len());
+    let cut = history[point].power_cut(random);
+    let held = recover(random.u64(..), cut, options, |store| all.holds_soundly(store));
+    held.map(drop).map_err(|error| format!("power cut after change {point}: {error}"))
+}
+
 fn cut_everywhere(seed: u64, tried: &mut Tried) -> Result<(), String> {
     let script = Script::new(seed);
     let life = Life::live(seed, &script, &[]).map_err(|error| format!("alive: {error}"))?;
@@ -66,6 +90,13 @@ fn cut_everywhere(seed: u64, tried: &mut Tried) -> Result<(), String> {
         tried.acknowledged += model.acknowledged_packets();
         let cut = disk.power_cut(&mut random);
         let told = |error| format!("power cut after change {changes}: {error}");
+        if changes.is_multiple_of(KILLED) {
+            let held = kill_and_cut(disk, &model, script.options, &mut random);
+            held.map_err(|error| format!("killed after change {changes}: {error}"))?;
+            tried.lives += 1;
+            tried.recoveries += 1;
+            continue;
+        }
         if !changes.is_multiple_of(AGAIN) {
             let for_good = changes % AGAIN == 1;
             let held = recover(random.u64(..), cut, script.options, |store| match for_good {

@@ -3,13 +3,20 @@
 use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::life::Script;
 
 /// Seeds that are tried when nobody says how many.
 const USUAL: u64 = 4;
+
+/// Whether some seed failed: the others need not be tried to their end.
+static OVER: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn is_over() -> bool {
+    OVER.load(Ordering::Relaxed)
+}
 
 /// Tries one seed in so many, as `cost` says; panics with the first that failed.
 #[expect(clippy::print_stdout, reason = "how much was tried is part of the result")]
@@ -38,6 +45,7 @@ pub(super) fn try_all<T: AddAssign + Default + Send + std::fmt::Display>(
             *total.lock().unwrap() += tried;
             if let Err(error) = result {
                 failed.lock().unwrap().get_or_insert((seed, error));
+                OVER.store(true, Ordering::Relaxed);
             }
         }
     };
