@@ -301,6 +301,15 @@ pub(crate) struct ConfigSources {
     /// Let the oldest packets go when the store takes more than this: 2TiB
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_size: Option<String>,
+    /// Store only the first bytes of flows of a class, which is a pcap filter: 'tcp port 443=64KiB'
+    #[arg(long, value_name = "CLASS=BYTES")]
+    pub(crate) cutoff: Vec<String>,
+    /// Leave packets out whose bytes came from the same interface so recently: 50ms
+    #[arg(long, value_name = "WINDOW")]
+    pub(crate) dedup: Option<String>,
+    /// Packets that differ only in VLAN tags are the same
+    #[arg(long)]
+    pub(crate) dedup_ignore_vlan: bool,
     /// Set anything, over the file and the environment: limits.scans=2
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,

@@ -100,7 +100,7 @@ impl Failure {
             | Failure::NoExtcapFolder
             | Failure::Width
             | Failure::OpenInterface(_)
-            | Failure::Serve(ServeError::Config(_)) => USAGE,
+            | Failure::Serve(ServeError::Config(_) | ServeError::Thin(_)) => USAGE,
             Failure::Server(status) => code_of(status),
             Failure::Connect(_)
             | Failure::Protocol

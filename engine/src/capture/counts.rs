@@ -19,15 +19,26 @@ pub struct CaptureCounts {
     pub stored_bytes: u64,
     /// Left out by the filter after the kernel let them through.
     pub filtered: u64,
-    /// Lost, by cause, as [`LossCause::ALL`] orders them.
+    /// Not stored, by cause, as [`LossCause::ALL`] orders them.
     pub lost: [u64; LossCause::ALL.len()],
 }
 
 impl CaptureCounts {
-    /// Packets lost, whatever the cause.
+    /// Packets lost against anybody's wish, whatever the cause.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.iter().sum()
+        self.sum(|cause| !cause.is_asked_for())
+    }
+
+    /// Packets left out because that was asked for, but for those that the filter left out.
+    #[must_use]
+    pub fn thinned(&self) -> u64 {
+        self.sum(LossCause::is_asked_for)
+    }
+
+    fn sum(&self, of: impl Fn(LossCause) -> bool) -> u64 {
+        let causes = LossCause::ALL.into_iter().zip(self.lost);
+        causes.filter(|(cause, _)| of(*cause)).map(|(_, packets)| packets).sum()
     }
 
     fn add(&mut self, counters: &Counters) {

@@ -14,6 +14,7 @@ use tapstone_runtime::{sleep, yield_if_needed};
 
 use super::counts::Counters;
 use super::loss::{Loss, LossCause};
+use super::thin::{Exchangeable, Thinner};
 use crate::account::Account;
 use crate::import::batch::{Batch, Record};
 use crate::shard::{Command, Inbox, IngestError, Returned};
@@ -43,9 +44,19 @@ pub(super) struct Treatment {
     pub(super) judge_all: bool,
 }
 
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Taken,
+    /// It does not match.
+    Filtered,
+    /// It is left out because that was asked for.
+    LeftOut(LossCause),
+}
+
 impl Treatment {
-    /// Takes a packet into a batch, with its tag; gives whether it matches.
-    fn take(&self, packet: &RingPacket<'_>, batch: &mut Batch) -> bool {
+    /// Takes a packet into a batch, with its tag, unless it is to be left out.
+    fn take(&self, packet: &RingPacket<'_>, thinner: &mut Thinner, batch: &mut Batch) -> Fate {
         let offset = batch.arena.len();
         let tag = packet.vlan.filter(|_| packet.data.len() >= TAG_AT);
         let (addresses, rest) = packet.data.split_at(if tag.is_some() { TAG_AT } else { 0 });
@@ -59,7 +70,7 @@ impl Treatment {
         let asked = self.program.as_ref().filter(|_| self.judge_all || tag.is_some());
         if asked.is_some_and(|program| !program.matches(&batch.arena[offset..], original)) {
             batch.arena.truncate(offset);
-            return false;
+            return Fate::Filtered;
         }
         batch.arena.truncate(offset + self.snap_len as usize);
         batch.records.push(Record {
@@ -69,7 +80,15 @@ impl Treatment {
             original,
             interface: 0,
         });
-        true
+        match thinner.judge(batch) {
+            None => Fate::Taken,
+            Some(cause) => {
+                let record = batch.records.pop().expect("it was pushed above");
+                batch.arena.truncate(offset);
+                batch.leave_out(cause, record.time);
+                Fate::LeftOut(cause)
+            }
+        }
     }
 }
 
@@ -77,6 +96,7 @@ impl Treatment {
 pub(super) struct Filler {
     pub(super) ring: PacketRing,
     pub(super) treatment: Treatment,
+    pub(super) thinning: Arc<Exchangeable>,
     pub(super) interfaces: Arc<[Interface]>,
     pub(super) source: Arc<str>,
     /// Bytes of a batch at which it is handed over.
@@ -159,6 +179,7 @@ impl Filler {
     /// When the shard is gone.
     pub(super) async fn run(mut self) -> Result<(), IngestError> {
         let mut state = State::new();
+        let mut thinner = Thinner::new(Arc::clone(&self.thinning));
         let mut stopped: Option<Stopwatch> = None;
         let mut waiting: Vec<Waiting> = Vec::new();
         loop {
@@ -167,7 +188,8 @@ impl Filler {
                 self.ring.stop().ok();
                 stopped = Some(Stopwatch::start());
             }
-            let moved = self.read(&mut state).await;
+            thinner.keep_up();
+            let moved = self.read(&mut state, &mut thinner).await;
             if stopped.is_some() || state.since_count.elapsed() >= COUNT {
                 self.count(&mut state);
             }
@@ -213,7 +235,7 @@ impl Filler {
 
     /// Takes blocks of the ring until none is there, or the batch is full, or it is time for other
     /// things. Gives whether there was one.
-    async fn read(&mut self, state: &mut State) -> bool {
+    async fn read(&mut self, state: &mut State, thinner: &mut Thinner) -> bool {
         let mut moved = false;
         for _ in 0..BLOCKS_AT_ONCE {
             if state.batch.arena.len() >= self.unit {
@@ -227,7 +249,11 @@ impl Filler {
             let (mut read, mut filtered) = (0, 0);
             for packet in block.packets() {
                 read += 1;
-                filtered += u64::from(!self.treatment.take(&packet, &mut state.batch));
+                match self.treatment.take(&packet, thinner, &mut state.batch) {
+                    Fate::Taken => {}
+                    Fate::Filtered => filtered += 1,
+                    Fate::LeftOut(cause) => self.counters.lose(cause, 1),
+                }
             }
             drop(block);
             state.read += read;
@@ -350,12 +376,22 @@ mod tests {
     use tapstone_packet::interface::{ByteOrder, LinkType};
     use tapstone_runtime::packet_ring::VlanTag;
 
+    use super::super::thin::{CutOff, Rules, Thinning};
     use super::*;
 
     fn treatment(filter: &str, snap_len: u32, judge_all: bool) -> Treatment {
         let dialect = Dialect { link_type: LinkType::ETHERNET, byte_order: ByteOrder::Little };
         let program = (!filter.is_empty()).then(|| Program::compile(filter, dialect).unwrap());
         Treatment { snap_len, program: program.map(Arc::new), judge_all }
+    }
+
+    /// Cuts off flows of a class at once.
+    fn thinner(class: &str) -> Thinner {
+        let cut_off = CutOff { class: class.to_owned(), bytes: 0 };
+        let cut_off = if class.is_empty() { Vec::new() } else { vec![cut_off] };
+        let thinning = Thinning { cut_off, ..Thinning::default() };
+        let rules = Rules::new(&thinning, "eth0", LinkType::ETHERNET).unwrap();
+        Thinner::new(Arc::new(Exchangeable::new(rules)))
     }
 
     fn frame(vlan: Option<VlanTag>) -> (Vec<u8>, Option<VlanTag>) {
@@ -369,7 +405,7 @@ mod tests {
         batch.arena.extend(b"before");
         let original = data.len() as u32 + 100;
         let packet = RingPacket { secs: 5, nanos: 7, data, original, vlan: *vlan };
-        let matches = treatment.take(&packet, &mut batch);
+        let matches = treatment.take(&packet, &mut thinner(""), &mut batch) == Fate::Taken;
         assert_eq!(matches, batch.records.len() == 1);
         assert!(matches || batch.arena == b"before");
         matches.then_some(batch)
@@ -397,6 +433,22 @@ mod tests {
         assert!(taken(&by_tag, &plain).is_some());
         assert!(taken(&treatment("vlan 5", 65535, true), &plain).is_none());
         assert!(taken(&treatment("arp", 65535, true), &plain).is_some());
+    }
+
+    #[test]
+    fn what_is_left_out_is_booked_with_its_times() {
+        let (treatment, mut thinner) = (treatment("", 65535, false), thinner("arp"));
+        let (data, vlan) = frame(None);
+        let mut batch = Batch::empty();
+        for secs in [7, 5, 6] {
+            let packet = RingPacket { secs, nanos: 0, data: &data, original: 60, vlan };
+            let fate = treatment.take(&packet, &mut thinner, &mut batch);
+            assert_eq!(fate, Fate::LeftOut(LossCause::CutOff));
+        }
+        let (first, last) = (Timestamp::from_secs_nanos(5, 0), Timestamp::from_secs_nanos(7, 0));
+        let expected = Loss { cause: LossCause::CutOff, packets: 3, first, last };
+        assert_eq!((batch.losses.as_slice(), batch.records.len()), (&[expected][..], 0));
+        assert!(batch.arena.is_empty());
     }
 
     #[test]

@@ -20,12 +20,30 @@ pub enum LossCause {
     DiskBehind,
     /// The disk refused them: it is full, or fails.
     DiskRefused,
+    /// Their flows had spent what is stored of such flows: nobody wants them.
+    CutOff,
+    /// The same bytes were stored a moment before.
+    Duplicate,
 }
 
 impl LossCause {
     /// All there are.
-    pub const ALL: [LossCause; 3] =
-        [LossCause::RingFull, LossCause::DiskBehind, LossCause::DiskRefused];
+    pub const ALL: [LossCause; 5] = [
+        LossCause::RingFull,
+        LossCause::DiskBehind,
+        LossCause::DiskRefused,
+        LossCause::CutOff,
+        LossCause::Duplicate,
+    ];
+
+    /// Whether they are left out because that was asked for (see [`Thinning`](crate::Thinning)).
+    #[must_use]
+    pub const fn is_asked_for(self) -> bool {
+        match self {
+            LossCause::RingFull | LossCause::DiskBehind | LossCause::DiskRefused => false,
+            LossCause::CutOff | LossCause::Duplicate => true,
+        }
+    }
 
     /// As it is written, in files and in names of metrics.
     #[must_use]
@@ -34,6 +52,8 @@ impl LossCause {
             LossCause::RingFull => "ring-full",
             LossCause::DiskBehind => "disk-behind",
             LossCause::DiskRefused => "disk-refused",
+            LossCause::CutOff => "cut-off",
+            LossCause::Duplicate => "duplicate",
         }
     }
 
@@ -43,6 +63,8 @@ impl LossCause {
             LossCause::RingFull => 1,
             LossCause::DiskBehind => 2,
             LossCause::DiskRefused => 3,
+            LossCause::CutOff => 4,
+            LossCause::Duplicate => 5,
         }
     }
 
@@ -57,6 +79,8 @@ impl fmt::Display for LossCause {
             LossCause::RingFull => "they were lost on arrival: the ring was full",
             LossCause::DiskBehind => "they were lost on arrival: the disk was behind",
             LossCause::DiskRefused => "they were lost: the disk did not take them",
+            LossCause::CutOff => "they were cut off on arrival, as asked",
+            LossCause::Duplicate => "they were left out on arrival, as asked: they came twice",
         })
     }
 }

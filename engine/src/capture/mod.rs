@@ -9,6 +9,7 @@ mod counts;
 mod fill;
 pub(crate) mod loss;
 mod source;
+mod thin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ pub use counts::CaptureCounts;
 pub(crate) use counts::{Counted, Counters};
 use fill::{Filler, Treatment};
 pub use source::{CaptureOptions, LiveSource, OpenInterfaceError};
+pub use thin::{CutOff, ThinError, Thinning};
+use thin::{Exchangeable, Rules};
 
 use crate::shard::{Command, Inbox, IngestError};
 use crate::store::Store;
@@ -64,7 +67,8 @@ impl Store {
     /// let capture = store.capture(vec![source]);
     /// std::thread::sleep(std::time::Duration::from_secs(10));
     /// for counts in capture.stop()? {
-    ///     assert_eq!(counts.received, counts.stored + counts.filtered + counts.lost());
+    ///     assert_eq!(counts.received,
+    ///         counts.stored + counts.filtered + counts.thinned() + counts.lost());
     /// }
     /// store.close()?;
     /// # Ok(())
@@ -75,18 +79,21 @@ impl Store {
         let stopping = Arc::new(AtomicBool::new(false));
         let (mut tasks, mut captured) = (Vec::new(), Vec::new());
         for source in sources {
-            let LiveSource { name, interface, rings, program, judge_all } = source;
+            let LiveSource { name, interface, rings, program, judge_all, rules } = source;
+            let thinning = Arc::new(Exchangeable::new(rules));
             let snap_len = interface.snap_len;
             let treatment = Treatment { snap_len, program, judge_all };
             let interfaces: Arc<[_]> = Arc::new([interface]);
             let counted = Counted { interface: Arc::clone(&name), rings: Vec::new() };
-            let mut of_interface = Captured { counted, flushes: Vec::new() };
+            let flushes = Vec::new();
+            let mut of_interface = Captured { counted, thinning: Arc::clone(&thinning), flushes };
             for (number, ring) in rings.into_iter().enumerate() {
                 let shard = number % self.inner.shards.count();
                 let (flush, asked) = async_channel::bounded(1);
                 let filler = Filler {
                     ring,
                     treatment: treatment.clone(),
+                    thinning: Arc::clone(&thinning),
                     interfaces: Arc::clone(&interfaces),
                     source: Arc::clone(&name),
                     unit: self.inner.sizes.unit,
@@ -141,6 +148,20 @@ impl Store {
         flushed.and(answers.into_iter().map(committed).fold(Ok(()), Result::and))
     }
 
+    /// Leaves out on arrival what is asked for, from now on; the budget of every flow begins anew.
+    ///
+    /// # Errors
+    ///
+    /// When a class is no filter for an interface; then nothing changes.
+    pub fn thin(&self, thinning: &Thinning) -> Result<(), ThinError> {
+        let captures = self.inner.captures.lock().expect("no holder of the lock panics").clone();
+        let rules =
+            |it: &Captured| Rules::new(thinning, &it.counted.interface, it.thinning.link_type());
+        let rules = captures.iter().map(rules).collect::<Result<Vec<_>, _>>()?;
+        captures.iter().zip(rules).for_each(|(it, rules)| it.thinning.exchange(rules));
+        Ok(())
+    }
+
     /// Tells of these captures in [`info`](Self::info) from now on.
     fn watch_captures(&self, captured: &[Captured]) {
         let mut captures = self.inner.captures.lock().expect("no holder of the lock panics");
@@ -189,6 +210,7 @@ impl Drop for Capture {
 #[derive(Clone, Debug)]
 pub(crate) struct Captured {
     pub(crate) counted: Counted,
+    thinning: Arc<Exchangeable>,
     flushes: Vec<Sender<Sender<Result<(), IngestError>>>>,
 }
 

@@ -10,6 +10,8 @@ use tapstone_runtime::packet_ring::{
     self, Hardware, Instruction, OpenError, PacketRing, RingOptions,
 };
 
+use super::thin::{Rules, ThinError, Thinning};
+
 /// How to capture from an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureOptions {
@@ -23,6 +25,8 @@ pub struct CaptureOptions {
     pub buffer: usize,
     /// Whether packets that are not for this machine are captured.
     pub promiscuous: bool,
+    /// What is left out on arrival.
+    pub thinning: Thinning,
 }
 
 impl CaptureOptions {
@@ -40,6 +44,7 @@ impl CaptureOptions {
             snap_len: Self::SNAP_LEN_MAX,
             buffer: Self::BUFFER,
             promiscuous: true,
+            thinning: Thinning::default(),
         }
     }
 }
@@ -58,6 +63,9 @@ pub enum OpenInterfaceError {
         /// Why.
         source: FilterError,
     },
+    /// What should be left out makes no sense.
+    #[error(transparent)]
+    Thin(#[from] ThinError),
     /// Its packets have headers that no link type describes.
     #[error(
         "{interface} is of a kind that cannot be captured from (hardware type {hardware}); \
@@ -81,6 +89,7 @@ pub struct LiveSource {
     pub(super) program: Option<Arc<Program>>,
     /// Whether that is all of them.
     pub(super) judge_all: bool,
+    pub(super) rules: Rules,
 }
 
 impl LiveSource {
@@ -106,6 +115,7 @@ impl LiveSource {
             "" => None,
             expression => Some(compile(expression, link_type).map_err(refused)?),
         };
+        let rules = Rules::new(&options.thinning, name, link_type)?;
         let for_kernel = kernel_program(program.as_deref(), snap_len);
         let mut ring_options = RingOptions {
             rings: shards,
@@ -124,7 +134,8 @@ impl LiveSource {
         let rings = opened?;
         let judge_all = program.is_some() && ring_options.program.len() == 1;
         let interface = describe(options, link_type, snap_len);
-        Ok(LiveSource { name: name.as_str().into(), interface, rings, program, judge_all })
+        let name = name.as_str().into();
+        Ok(LiveSource { name, interface, rings, program, judge_all, rules })
     }
 }
 

@@ -6,7 +6,7 @@ use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 
 use crate::account::Account;
-use crate::capture::loss::Loss;
+use crate::capture::loss::{Loss, LossCause};
 use crate::segment::description::Checkpoint;
 
 /// Packets of one source, in order of arrival. It becomes one write unit. Buffers are kept from
@@ -67,6 +67,17 @@ impl Batch {
         self.records.iter().fold((Timestamp::MAX, Timestamp::MIN), |(min, max), record| {
             (min.min(record.time), max.max(record.time))
         })
+    }
+
+    /// Books a packet that is left out because that was asked for.
+    pub(crate) fn leave_out(&mut self, cause: LossCause, time: Timestamp) {
+        match self.losses.iter_mut().find(|loss| loss.cause == cause) {
+            Some(loss) => {
+                loss.packets += 1;
+                (loss.first, loss.last) = (loss.first.min(time), loss.last.max(time));
+            }
+            None => self.losses.push(Loss { cause, packets: 1, first: time, last: time }),
+        }
     }
 
     pub(crate) fn clear(&mut self) {

@@ -20,11 +20,11 @@ pub struct Completeness {
 }
 
 impl Completeness {
-    /// Whether nothing that matches is missing. Link types that the filter cannot be asked of
-    /// hold nothing that matches.
+    /// Whether nothing that matches is missing against anybody's wish. Link types that the filter
+    /// cannot be asked of hold nothing that matches.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.missing.is_empty()
+        self.missing.iter().all(|missing| missing.asked_for)
     }
 }
 
@@ -41,6 +41,8 @@ pub struct Missing {
     pub packets: u64,
     /// Why, with file and offset.
     pub reason: String,
+    /// Whether they are missing because that was asked for: nobody wanted them stored.
+    pub asked_for: bool,
 }
 
 /// A link type of which a filter cannot be asked.
@@ -54,7 +56,7 @@ pub struct Refused {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Missing { segment, first, last, packets, reason } = self;
+        let Missing { segment, first, last, packets, reason, asked_for: _ } = self;
         if let Some(segment) = segment {
             write!(f, "segment {segment}, ")?;
         }
@@ -74,13 +76,14 @@ impl Missing {
         reason: &dyn fmt::Display,
     ) -> Missing {
         let (segment, reason) = (Some(segment), reason.to_string());
-        Missing { segment, first: times.0, last: times.1, packets, reason }
+        Missing { segment, first: times.0, last: times.1, packets, reason, asked_for: false }
     }
 
     /// Packets that were stored, and were let go.
     pub(crate) fn expired(expired: &Expired) -> Missing {
         let Expired { packets, first, last, by, .. } = *expired;
-        Missing { segment: None, first, last, packets, reason: by.to_string() }
+        let reason = by.to_string();
+        Missing { segment: None, first, last, packets, reason, asked_for: false }
     }
 
     /// A segment of which nothing is known but that it is there.
@@ -95,7 +98,8 @@ impl Missing {
     /// Packets that were never stored.
     pub(crate) fn lost(segment: Option<SegmentId>, loss: &Loss) -> Missing {
         let Loss { cause, packets, first, last } = *loss;
-        Missing { segment, first, last, packets, reason: cause.to_string() }
+        let (reason, asked_for) = (cause.to_string(), cause.is_asked_for());
+        Missing { segment, first, last, packets, reason, asked_for }
     }
 
     pub(crate) fn index(

@@ -15,7 +15,7 @@ use super::Selection;
 use super::completeness::{Missing, Refused};
 use super::found::Position;
 use super::instant::format_instant;
-use crate::capture::loss::Loss;
+use crate::capture::loss::{Loss, LossCause};
 use crate::catalog::CatalogError;
 use crate::id::{SegmentId, StoreId};
 use crate::segment::block;
@@ -417,6 +417,8 @@ impl Plan {
     /// Says what was lost within the time asked for.
     fn add_losses(&mut self, segment: Option<SegmentId>, losses: impl Iterator<Item = Loss>) {
         let (since, until) = self.range;
+        // A duplicate is there once.
+        let losses = losses.filter(|loss| loss.cause != LossCause::Duplicate);
         let losses = losses.filter(|loss| block::overlaps((loss.first, loss.last), since, until));
         self.missing.extend(losses.map(|loss| Missing::lost(segment, &loss)));
     }

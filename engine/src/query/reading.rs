@@ -153,6 +153,7 @@ impl Reading {
                 last: place.time_max,
                 packets: u64::from(place.packets),
                 reason: format!("{} at offset {}: {reason}", path.display(), place.offset),
+                asked_for: false,
             });
         }
         Poll::Ready(Some(outcome))

@@ -117,6 +117,7 @@ fn lost_unit(unit: &StoredUnit) -> Missing {
         first,
         last,
         packets: unit.end.packets.get().into(),
+        asked_for: false,
         reason: format!("acknowledged packets are gone (unit {number} at offset {offset})"),
     }
 }

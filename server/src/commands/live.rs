@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tapstone::{
-    Capture, CaptureCounts, CaptureError, CaptureOptions, LiveSource, Store, give_up_privileges,
+    Capture, CaptureCounts, CaptureError, CaptureOptions, LiveSource, Store, Thinning,
+    give_up_privileges,
 };
 
 use super::report::{capture_json, capture_text, print_json};
@@ -18,13 +19,18 @@ use crate::text;
 const SHOWN: Duration = Duration::from_secs(1);
 
 /// Opens the interfaces, before anything else is touched; gives up every privilege then.
-pub(super) fn open(args: &cli::Live, shards: usize) -> Result<Vec<LiveSource>, Failure> {
+pub(super) fn open(
+    args: &cli::Live,
+    thinning: &Thinning,
+    shards: usize,
+) -> Result<Vec<LiveSource>, Failure> {
     let options = |interface: &String| CaptureOptions {
         interface: interface.clone(),
         filter: args.filter.clone(),
         snap_len: args.snap_len,
         buffer: args.buffer.map_or(CaptureOptions::BUFFER, |size| size as usize),
         promiscuous: !args.no_promisc,
+        thinning: thinning.clone(),
     };
     let opened = args.interfaces.iter().map(|it| LiveSource::open(&options(it), shards));
     let opened = opened.collect::<Result<Vec<_>, _>>()?;
@@ -105,11 +111,12 @@ fn progress(before: &[CaptureCounts], now: &[CaptureCounts]) -> String {
     let since = |count| sum(now, count) - sum(before, count);
     let gigabits = since(|it| it.stored_bytes) as f64 * 8.0 / 1e9 / SHOWN.as_secs_f64();
     format!(
-        "{} packets/s, {gigabits:.2} Gbit/s; {} received, {} stored ({}), {} lost",
+        "{} packets/s, {gigabits:.2} Gbit/s; {} received, {} stored ({}), {} left out, {} lost",
         since(|it| it.received),
         sum(now, |it| it.received),
         sum(now, |it| it.stored),
         text::size(sum(now, |it| it.stored_bytes)),
+        sum(now, |it| it.filtered + it.thinned()),
         sum(now, CaptureCounts::lost),
     )
 }
@@ -124,12 +131,13 @@ mod tests {
             received,
             stored: received - 1,
             stored_bytes,
-            lost: [1, 0, 0],
+            lost: [1, 0, 0, 0, 0],
             ..CaptureCounts::default()
         };
         let before = [counts(10, 1000), counts(20, 0)];
         let now = [counts(40, 125_001_000), counts(20, 0)];
-        let expected = "30 packets/s, 1.00 Gbit/s; 60 received, 58 stored (119.21 MiB), 2 lost";
+        let expected =
+            "30 packets/s, 1.00 Gbit/s; 60 received, 58 stored (119.21 MiB), 0 left out, 2 lost";
         assert_eq!(progress(&before, &now), expected);
     }
 }

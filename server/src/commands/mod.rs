@@ -70,9 +70,10 @@ fn tell_completeness(completeness: Option<&proto::Completeness>) -> u8 {
         ));
     }
     for missing in &completeness.missing {
-        text::complain(&format_args!("missing: {}", missing.text));
+        let what = if missing.asked_for { "left out" } else { "missing" };
+        text::complain(&format_args!("{what}: {}", missing.text));
     }
-    if completeness.missing.is_empty() { COMPLETE } else { INCOMPLETE }
+    if completeness.missing.iter().all(|it| it.asked_for) { COMPLETE } else { INCOMPLETE }
 }
 
 /// The word for it.

@@ -78,19 +78,24 @@ pub(super) fn capture_text(capture: &proto::LiveInterface) -> String {
     if *filtered > 0 {
         text += &format!(", {filtered} left out by the filter");
     }
-    let lost: u64 = capture.lost.iter().map(|it| it.packets).sum();
-    text += &match lost {
+    let (thinned, lost): (Vec<_>, Vec<_>) = capture.lost.iter().partition(|it| it.asked_for);
+    let sum = |of: &[&proto::Lost]| of.iter().map(|it| it.packets).sum::<u64>();
+    let (left_out, missing) = (sum(&thinned), sum(&lost));
+    if left_out > 0 {
+        text += &format!(", {left_out} left out as asked ({})", lost_text(thinned));
+    }
+    text += &match missing {
         0 => ", none lost".to_owned(),
-        lost => format!(", {lost} lost ({})", lost_text(&capture.lost)),
+        missing => format!(", {missing} lost ({})", lost_text(lost)),
     };
-    match received.saturating_sub(stored + filtered + lost) {
+    match received.saturating_sub(stored + filtered + left_out + missing) {
         0 => text,
         under_way => text + &format!(", {under_way} under way"),
     }
 }
 
-fn lost_text(lost: &[proto::Lost]) -> String {
-    let lost = lost.iter().filter(|it| it.packets > 0);
+fn lost_text<'l>(lost: impl IntoIterator<Item = &'l proto::Lost>) -> String {
+    let lost = lost.into_iter().filter(|it| it.packets > 0);
     lost.map(|it| format!("{} {}", it.cause, it.packets)).collect::<Vec<_>>().join(", ")
 }
 
@@ -119,8 +124,11 @@ fn print_info(info: &proto::InfoResponse) -> Result<(), Failure> {
     for capture in &info.captures {
         row("capture", format!("{}: {}", capture.interface, capture_text(capture)))?;
     }
-    if !info.lost.is_empty() {
-        row("lost", lost_text(&info.lost))?;
+    let (left_out, lost): (Vec<_>, Vec<_>) = info.lost.iter().partition(|it| it.asked_for);
+    for (name, packets) in [("lost", lost), ("left out", left_out)] {
+        if !packets.is_empty() {
+            row(name, lost_text(packets))?;
+        }
     }
     info.damage.iter().try_for_each(|text| row("damage", text.clone()))
 }

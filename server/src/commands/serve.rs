@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tapstone::{OpenOptions, Retention, Store};
+use tapstone::{OpenOptions, Retention, Store, ThinError};
 use tapstone_client::proto;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -48,6 +48,8 @@ pub(crate) enum ServeError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Thin(#[from] ThinError),
     #[error("cannot serve: {0}")]
     Serve(#[from] tonic::transport::Error),
 }
@@ -60,7 +62,9 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     let retention = config.retention.retention(records).map_err(ConfigError::from);
     let retention = retention.map_err(ServeError::from)?;
     let shards = args.live.shards.map_or(OpenOptions::default().shards, usize::from);
-    let sources = live::open(&args.live, shards)?;
+    let thinning = config.capture.thinning().map_err(ConfigError::from);
+    let thinning = thinning.map_err(ServeError::from)?;
+    let sources = live::open(&args.live, &thinning, shards)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().thread_name("serve").build().map_err(Failure::Runtime)?;
     let telling = {
@@ -95,6 +99,8 @@ async fn serve(
     store: &Store,
     live: Live,
 ) -> Result<(), Failure> {
+    // Before anybody can see that this serves: who ends it then must not break it off.
+    let mut signals = Signals::listen();
     let service = Service::new(store.clone(), config.limits);
     let listener = Listener::bind(&config.listen, policy.has_tokens()).await;
     let listener = listener.map_err(ServeError::from)?;
@@ -125,7 +131,7 @@ async fn serve(
     let (reported, report_of_capture) = oneshot::channel();
     let ended = async {
         tokio::select! {
-            () = attend(args, store, &gate, tls.as_ref()) => {}
+            () = signals.attend(args, store, &gate, tls.as_ref()) => {}
             () = live.watch() => tracing::error!("packets cannot be stored any more"),
         }
         tell_systemd(NotifyState::Stopping);
@@ -221,37 +227,59 @@ fn tell_systemd(state: NotifyState<'_>) {
     }
 }
 
-/// Follows signals until one says that it is over; SIGHUP exchanges certificates and identities,
-/// SIGUSR1 makes durable what has come.
-async fn attend(args: &Serve, store: &Store, gate: &Gate, tls: Option<&Tls>) {
-    let listen = |kind| signal(kind).expect("this runs within the runtime");
-    let mut terminate = listen(SignalKind::terminate());
-    let mut interrupt = listen(SignalKind::interrupt());
-    let mut hangup = listen(SignalKind::hangup());
-    let mut flush = listen(SignalKind::user_defined1());
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = flush.recv() => drop(tokio::task::spawn_blocking({
-                let store = store.clone();
-                move || match store.flush() {
-                    Ok(()) => tracing::info!("what has come is durable"),
-                    Err(error) => tracing::error!(%error, "not everything is durable"),
-                }
-            })),
-            _ = hangup.recv() => match reload(args, gate, tls) {
-                Ok(()) => tracing::info!("identities and certificates were read anew"),
-                Err(error) => tracing::error!("{error}; all stays as it was"),
-            },
+/// What this process can be told.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    flush: Signal,
+}
+
+impl Signals {
+    /// From now on none has its usual effect.
+    fn listen() -> Signals {
+        let listen = |kind| signal(kind).expect("this runs within the runtime");
+        Signals {
+            terminate: listen(SignalKind::terminate()),
+            interrupt: listen(SignalKind::interrupt()),
+            hangup: listen(SignalKind::hangup()),
+            flush: listen(SignalKind::user_defined1()),
+        }
+    }
+
+    /// Follows them until one says that it is over; SIGHUP exchanges certificates, identities, and
+    /// what is left out of live packets, SIGUSR1 makes durable what has come.
+    async fn attend(&mut self, args: &Serve, store: &Store, gate: &Gate, tls: Option<&Tls>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.flush.recv() => drop(tokio::task::spawn_blocking({
+                    let store = store.clone();
+                    move || match store.flush() {
+                        Ok(()) => tracing::info!("what has come is durable"),
+                        Err(error) => tracing::error!(%error, "not everything is durable"),
+                    }
+                })),
+                _ = self.hangup.recv() => match reload(args, store, gate, tls) {
+                    Ok(()) => tracing::info!(
+                        "identities, certificates, and what is left out of live packets were read \
+                         anew"
+                    ),
+                    Err(error) => tracing::error!("not everything was read anew: {error}"),
+                },
+            }
         }
     }
 }
 
-/// Reads who may do what, and the certificates, anew: both or neither.
-fn reload(args: &Serve, gate: &Gate, tls: Option<&Tls>) -> Result<(), ServeError> {
+/// Reads anew what is left out of live packets, the certificates, and who may do what, up to the
+/// first that is wrong.
+fn reload(args: &Serve, store: &Store, gate: &Gate, tls: Option<&Tls>) -> Result<(), ServeError> {
     let config = config(args)?;
     let policy = config.policy()?;
+    let thinning = config.capture.thinning().map_err(ConfigError::from)?;
+    store.thin(&thinning)?;
     if let (Some(tls), Some(settings)) = (tls, &config.listen.tls) {
         tls.reload(settings, policy.has_tokens()).map_err(ListenError::Tls)?;
     }

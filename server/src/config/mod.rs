@@ -1,6 +1,7 @@
 //! The configuration of a server: one TOML file, the environment over it, and what was typed over
 //! both.
 
+mod capture;
 mod keys;
 mod layers;
 mod retention;
@@ -18,6 +19,7 @@ use crate::cli::ConfigSources;
 use crate::listen::{ListenError, ListenSettings, Listener};
 use crate::monitoring::{LogError, LogSettings, MonitoringSettings, TraceSettings};
 use crate::service::Limits;
+use capture::{CaptureSettings, CaptureSettingsError};
 pub(crate) use keys::{DEFAULT_FILE, keys};
 use layers::Layers;
 pub(crate) use layers::{LayerError, Origin};
@@ -31,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) listen: ListenSettings,
     /// How much may be done at once.
     pub(crate) limits: Limits,
+    /// What is left out of live packets.
+    pub(crate) capture: CaptureSettings,
     /// How long packets are kept.
     pub(crate) retention: RetentionSettings,
     /// Where to be watched.
@@ -82,6 +86,9 @@ pub(crate) enum ConfigError {
     /// What should be listened on cannot be.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// What is left out makes no sense.
+    #[error(transparent)]
+    Capture(#[from] CaptureSettingsError),
     /// How long packets are kept makes no sense.
     #[error(transparent)]
     Retention(#[from] RetentionError),
@@ -125,12 +132,19 @@ impl Loaded {
         if let Some(address) = sources.monitor {
             layers.add_flag("--monitor", "monitoring.address", address.to_string().into());
         }
-        let kept = [
+        if !sources.cutoff.is_empty() {
+            layers.add_flag("--cutoff", "capture.cutoff", sources.cutoff.clone().into());
+        }
+        if sources.dedup_ignore_vlan {
+            layers.add_flag("--dedup-ignore-vlan", "capture.dedup_ignore_vlan", true.into());
+        }
+        let typed = [
             ("--keep-free", "retention.keep_free", &sources.keep_free),
             ("--keep-for", "retention.keep_for", &sources.keep_for),
             ("--max-size", "retention.max_size", &sources.max_size),
+            ("--dedup", "capture.dedup", &sources.dedup),
         ];
-        for (flag, path, value) in kept {
+        for (flag, path, value) in typed {
             if let Some(value) = value {
                 layers.add_flag(flag, path, value.clone().into());
             }
@@ -177,6 +191,7 @@ impl Config {
         if let Some(name) = self.limits.without_room() {
             return Err(ConfigError::NoRoom(name));
         }
+        self.capture.thinning()?;
         self.retention.retention(false)?;
         self.log.check()?;
         self.traces.check()?;

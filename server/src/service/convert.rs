@@ -62,6 +62,7 @@ pub(crate) fn completeness(completeness: &Completeness) -> proto::Completeness {
             packets: it.packets,
             reason: it.reason.clone(),
             text: it.to_string(),
+            asked_for: it.asked_for,
         }
     };
     let refused = |it: &Refused| proto::Refused {
@@ -174,7 +175,7 @@ pub(crate) fn info(info: &Info) -> proto::InfoResponse {
 }
 
 fn lost(cause: LossCause, packets: u64) -> proto::Lost {
-    proto::Lost { cause: cause.name().to_owned(), packets }
+    proto::Lost { cause: cause.name().to_owned(), packets, asked_for: cause.is_asked_for() }
 }
 
 pub(crate) fn capture(counts: &CaptureCounts) -> proto::LiveInterface {

@@ -1,5 +1,7 @@
 //! Live packets, in network namespaces that the tests make (root is needed, and iproute2).
 
+mod thinning;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +24,22 @@ fn network(name: &str) -> Option<Network> {
 /// Sends numbered datagrams of so many bytes.
 fn send(network: &Network, numbers: std::ops::Range<u64>, length: usize) {
     network.send(9000, numbers, length, None).unwrap();
+}
+
+/// Sends the packets of a file, some times over; gives whether this machine can.
+fn replay(network: &Network, file: &Path, times: u32) -> bool {
+    let replayed = network
+        .command("tcpreplay")
+        .args(["--quiet", "--topspeed", "-i", "sends", "--loop", &times.to_string()])
+        .arg(file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let done = replayed.is_ok_and(|status| status.success());
+    if !done {
+        skipped("tcpreplay is needed to send the packets of a file");
+    }
+    done
 }
 
 /// Begins to capture, and waits until queries are answered.
@@ -182,8 +200,8 @@ fn what_is_lost_is_counted_to_the_packet_and_told_in_answers() {
     assert_eq!(code, 0, "nothing was lost then");
 }
 
-/// Numbered datagrams to port 9000 in a capture file, those of even numbers with a VLAN tag.
-fn half_tagged(count: u64) -> Vec<u8> {
+/// Datagrams to port 9000 in a capture file, numbered as `name` says, every second with a VLAN tag.
+fn half_tagged(count: u64, name: fn(u64) -> u64) -> Vec<u8> {
     let interface = Interface { snap_len: 65_535, ..Interface::new(LinkType::ETHERNET) };
     let mut bytes = Vec::new();
     let writer = PcapWriter::start(&interface, &mut bytes);
@@ -194,7 +212,7 @@ fn half_tagged(count: u64) -> Vec<u8> {
         }
         frame.extend([8, 0, 0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 0x77]);
         frame.extend([0x30, 0x39, 0x23, 0x28, 0, 16, 0, 0]);
-        frame.extend(number.to_le_bytes());
+        frame.extend(name(number).to_le_bytes());
         let time = Timestamp::from_secs_nanos(1_700_000_000, 0);
         writer.packet(&interface, time, &frame, frame.len() as u32, &mut bytes).unwrap();
     }
@@ -207,7 +225,7 @@ fn tags_that_were_taken_off_are_there_and_can_be_filtered_by() {
     let Some(net) = network("tags") else { return };
     let dir = tempfile::tempdir().unwrap();
     let tagged = dir.path().join("tags.pcap");
-    std::fs::write(&tagged, half_tagged(20)).unwrap();
+    std::fs::write(&tagged, half_tagged(20, |it| it)).unwrap();
     for (filter, expected, left_out) in [
         ("", (10, 10), 0),
         ("vlan 5", (0, 10), 0),
@@ -217,15 +235,7 @@ fn tags_that_were_taken_off_are_there_and_can_be_filtered_by() {
         let store = dir.path().join(format!("s{}", filter.len()));
         // The filter is asked about whole packets, however little is kept of them.
         let capturing = capture(&net, &store, &["--filter", filter, "--snaplen", "46"]);
-        let replayed = net
-            .command("tcpreplay")
-            .args(["--quiet", "-i", "sends"])
-            .arg(&tagged)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if !replayed.is_ok_and(|status| status.success()) {
-            skipped("tcpreplay is needed to send packets with tags");
+        if !replay(&net, &tagged, 1) {
             return;
         }
         let (received, stored, lost, filtered) = counts(&capturing.end());
