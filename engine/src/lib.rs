@@ -27,6 +27,7 @@ mod journal;
 mod keys;
 mod layout;
 mod limits;
+mod log_files;
 mod name_cache;
 mod query;
 mod recovery;

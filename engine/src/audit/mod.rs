@@ -12,7 +12,6 @@
 //! ```
 
 mod chain;
-mod files;
 mod head;
 mod log;
 mod read;
@@ -32,12 +31,13 @@ pub use record::{AuditHash, AuditRecord};
 pub use verify::{AuditBreak, AuditBreakKind, AuditHead, AuditPlace, AuditReport, verify_audit};
 pub(crate) use writer::Context;
 
+use crate::log_files::LENGTH_MAX;
+
 /// Most bytes of an entry.
 pub const AUDIT_ENTRY_MAX: usize = 64 << 10;
 
-/// What stands for a shard's number in the log's files: no shard wrote them.
-const NO_SHARD: u16 = u16::MAX;
 /// A file that has so many bytes is followed by another.
 pub(crate) const FILE_SIZE: u64 = 64 << 20;
+const _: () = assert!(FILE_SIZE + (32 << 20) <= LENGTH_MAX, "its last commit begins before");
 /// Records between two writes of the head.
 pub(crate) const RECORDS_PER_HEAD: u64 = 1000;

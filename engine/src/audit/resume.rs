@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use tapstone_runtime::file::FileError;
 
 use super::chain::Chain;
-use super::files::files;
 use super::head::{self, Saved};
 use super::record::AuditHash;
 use super::verify::{AuditBreak, AuditHead};
 use super::walk::{Found, Walk};
 use crate::id::StoreId;
 use crate::layout::Layout;
+use crate::log_files::files;
 
 /// What was found of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

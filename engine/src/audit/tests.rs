@@ -93,6 +93,6 @@ fn records() -> Vec<AuditRecord> {
 }
 
 fn files() -> Vec<PathBuf> {
-    let files = super::files::files(&layout().audit()).unwrap();
+    let files = crate::log_files::files(&layout().audit()).unwrap();
     files.into_iter().map(|(_, path)| path).collect()
 }

@@ -5,17 +5,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use tapstone_runtime::ALIGNMENT;
+use tapstone_runtime::blocking::ReadFile;
 use tapstone_runtime::file::FileError;
 use tapstone_wal::{Commit, Commits, Piece};
 
-use super::NO_SHARD;
 use super::chain::Chain;
-use super::files::{files, first_of, load};
 use super::head::Saved;
 use super::record::AuditRecord;
 use super::verify::{AuditBreak, AuditBreakKind, AuditHead, AuditPlace};
 use crate::id::StoreId;
 use crate::layout::Layout;
+use crate::log_files::{NO_SHARD, files, load};
 
 /// What a walk comes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,4 +261,12 @@ impl Iterator for Walk {
             }
         }
     }
+}
+
+/// The number that a file begins with, where it says so.
+fn first_of(path: &Path, store: StoreId) -> Result<Option<u64>, FileError> {
+    let file = ReadFile::open(path)?;
+    let length = file.length()?.min(ALIGNMENT as u64);
+    let commits = Commits::new(file.read_at(0, length as usize)?, store.0, NO_SHARD);
+    Ok(commits.first().ok().map(|first| first.0))
 }

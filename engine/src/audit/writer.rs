@@ -12,9 +12,10 @@ use tapstone_wal::{Lsn, Wal, WalError};
 use super::log::AuditError;
 use super::resume::{Resumed, resume};
 use super::verify::{AuditBreak, AuditHead};
-use super::{AUDIT_ENTRY_MAX, NO_SHARD, head, record};
+use super::{AUDIT_ENTRY_MAX, head, record};
 use crate::id::StoreId;
 use crate::layout::Layout;
+use crate::log_files::{self, NO_SHARD};
 use crate::unindexed::Unindexed;
 
 /// Most breaks that opening a store tells of.
@@ -156,7 +157,7 @@ impl Writer {
         self.save_head()?;
         self.is_begun = true;
         self.file += 1;
-        let path = folder.join(format!("{:08}.log", self.file));
+        let path = log_files::file(&folder, self.file);
         let first = Lsn(self.last.sequence + 1);
         Wal::create_file(path, self.context.store.0, NO_SHARD, first).await.map_err(reason)
     }

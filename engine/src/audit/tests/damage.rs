@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tapstone_wal::{Commits, Lsn, Piece, Wal};
 
-use super::super::{AuditBreakKind, AuditReport, NO_SHARD, verify_audit};
+use super::super::{AuditBreakKind, AuditReport, verify_audit};
 use super::*;
+use crate::log_files::NO_SHARD;
 
 /// What somebody does to the log.
 #[derive(Clone, Debug)]

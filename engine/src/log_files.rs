@@ -1,22 +1,19 @@
-//! The log's files, as far as they can be read.
+//! The files of a log that are numbered through the life of a store, as far as they can be read.
 
 use std::path::{Path, PathBuf};
 
-use tapstone_runtime::ALIGNMENT;
 use tapstone_runtime::blocking::{self, ReadFile};
 use tapstone_runtime::file::FileError;
-use tapstone_wal::Commits;
 
-use super::{FILE_SIZE, NO_SHARD};
-use crate::id::StoreId;
-
+/// What stands for a shard's number in such files: no shard wrote them.
+pub(crate) const NO_SHARD: u16 = u16::MAX;
+/// More than a file ever has.
+pub(crate) const LENGTH_MAX: u64 = 96 << 20;
 /// Read at once; of what cannot be read, so much is lost.
 const PIECE: usize = 1 << 20;
-/// More than a file ever has: its last commit begins before [`FILE_SIZE`].
-const LENGTH_MAX: u64 = FILE_SIZE + (32 << 20);
 
 /// The log's files, by their numbers.
-pub(super) fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, FileError> {
+pub(crate) fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, FileError> {
     let names = blocking::list_dir(folder)?;
     let number = |name: &str| name.strip_suffix(".log")?.parse::<u64>().ok();
     let numbered =
@@ -26,8 +23,13 @@ pub(super) fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, FileError> {
     Ok(files)
 }
 
+/// Where the file of a number is.
+pub(crate) fn file(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:08}.log"))
+}
+
 /// A file's bytes, zeros in place of those that cannot be read, and why they cannot.
-pub(super) fn load(path: &Path) -> (Vec<u8>, Option<FileError>) {
+pub(crate) fn load(path: &Path) -> (Vec<u8>, Option<FileError>) {
     let (mut bytes, mut failure) = (Vec::new(), None);
     let opened = ReadFile::open(path).and_then(|file| Ok((file.length()?, file)));
     let (length, file) = match opened {
@@ -49,12 +51,4 @@ pub(super) fn load(path: &Path) -> (Vec<u8>, Option<FileError>) {
         }
     }
     (bytes, failure)
-}
-
-/// The number that a file begins with, where it says so.
-pub(super) fn first_of(path: &Path, store: StoreId) -> Result<Option<u64>, FileError> {
-    let file = ReadFile::open(path)?;
-    let length = file.length()?.min(ALIGNMENT as u64);
-    let commits = Commits::new(file.read_at(0, length as usize)?, store.0, NO_SHARD);
-    Ok(commits.first().ok().map(|first| first.0))
 }
