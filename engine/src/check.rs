@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tapstone_index::Split;
-use tapstone_runtime::blocking;
+use tapstone_runtime::{block_on, blocking};
 use tapstone_wal::{ScanEnd, read_folder};
 
 use crate::audit::verify_audit;
@@ -113,6 +113,7 @@ impl Store {
             Err(error) => report.add(layout.wal(), None, error),
         }
         self.check_audit(&mut report);
+        report.damage.extend(block_on(self.inner.ledger.verify()));
         report
     }
 

@@ -4,16 +4,18 @@ use tapstone_packet::time::Timestamp;
 
 use crate::audit;
 use crate::journal::Record;
+use crate::ledger;
 use crate::segment::block;
 use crate::segment::description::Unit;
 use crate::segment::directory::Directory;
 use crate::segment::footer::SegmentMap;
 use crate::segment::format::{SegmentHeader, SegmentTrailer, UnitEnd};
 
-/// Reads bytes as the part of a segment, a log or the audit log that the first byte chooses.
+/// Reads bytes as the part of a segment, a log, the audit log or the ledger that the first byte
+/// chooses.
 pub fn parse_for_fuzzing(bytes: &[u8]) {
     let Some((&kind, bytes)) = bytes.split_first() else { return };
-    match kind % 5 {
+    match kind % 6 {
         0 => read_directory(bytes),
         1 => {
             if let Some(map) = SegmentMap::decode(bytes) {
@@ -32,7 +34,8 @@ pub fn parse_for_fuzzing(bytes: &[u8]) {
             UnitEnd::parse(bytes).ok();
             block::verify(bytes).ok();
         }
-        _ => audit::parse_for_fuzzing(bytes),
+        4 => audit::parse_for_fuzzing(bytes),
+        _ => ledger::parse_for_fuzzing(bytes),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::capture::loss::{Loss, LossCause};
 use crate::catalog::CatalogError;
 use crate::id::StoreId;
 use crate::query::FlowId;
+use crate::retention::HeldBack;
 use crate::store::{Store, span};
 
 /// What a store holds.
@@ -42,6 +43,10 @@ pub struct Info {
     pub space: Option<Space>,
     /// Packets that came and could not be stored, by cause.
     pub lost: BTreeMap<LossCause, u64>,
+    /// Holds in force.
+    pub holds: u64,
+    /// What retention would have let go when it was last looked, and holds keep.
+    pub held_back: HeldBack,
     /// What became of the packets of live interfaces since the store was opened.
     pub captures: Vec<CaptureCounts>,
     /// What opening the store found wrong.
@@ -73,6 +78,8 @@ impl Store {
             unindexed: self.inner.unindexed.list().len() as u64,
             space: blocking::space(self.inner.layout.root()),
             lost: BTreeMap::new(),
+            holds: self.inner.ledger.state().holds.len() as u64,
+            held_back: *self.inner.held_back.lock().expect("no holder of the lock panics"),
             captures: self.captures(),
             damage: self.damage(),
             without_ring: self.without_ring().map(ToString::to_string),

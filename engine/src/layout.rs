@@ -16,6 +16,7 @@ use crate::id::SegmentId;
 /// DIR/splits/*.split     their indexes
 /// DIR/wal/*.log          what was made durable of open segments
 /// DIR/audit/*.log        the audit log; DIR/audit.head: how far it reached
+/// DIR/ledger/*.log       what was decided about the store: holds; DIR/ledger.head: what is in force
 /// DIR/names/             the name cache; may be deleted
 /// ```
 #[derive(Clone, Debug)]
@@ -71,6 +72,15 @@ impl Layout {
     /// Beside the folder, so that it tells of a folder that is gone.
     pub(crate) fn audit_head(&self) -> PathBuf {
         self.root.join("audit.head")
+    }
+
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.root.join("ledger")
+    }
+
+    /// Beside the folder, as the audit log's.
+    pub(crate) fn ledger_head(&self) -> PathBuf {
+        self.root.join("ledger.head")
     }
 
     pub(crate) fn segment(&self, id: SegmentId) -> PathBuf {

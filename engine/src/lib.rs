@@ -20,12 +20,14 @@ mod check;
 mod flow_list;
 mod flows;
 mod fuzzing;
+mod holds;
 mod id;
 mod import;
 mod info;
 mod journal;
 mod keys;
 mod layout;
+mod ledger;
 mod limits;
 mod log_files;
 mod name_cache;
@@ -54,10 +56,12 @@ pub use check::{CheckReport, Damage};
 pub use flow_list::{FlowSearch, Flows, FoundFlows};
 #[doc(hidden)]
 pub use fuzzing::parse_for_fuzzing;
+pub use holds::{HOLD_TEXT_MAX, HOLDS_MAX, Hold, HoldError, NewHold};
 pub use id::{ParseIdError, SegmentId, StoreId};
 pub use import::{ImportError, ImportOptions, ImportReport, KnownBefore, Progress};
 pub use info::{Flow, Info};
 pub use keys::KeyError;
+pub use ledger::LedgerError;
 pub use limits::Sizes;
 pub use query::{
     Answer, Bar, Completeness, Counting, Cursor, FlowId, Group, GroupBy, Histogram, InstantError,
@@ -65,7 +69,7 @@ pub use query::{
     Selection, Tallying, format_instant, parse_instant,
 };
 pub use recovery::RecoverError;
-pub use retention::{ExpireError, Expired, ExpiredBy, Free, Retention};
+pub use retention::{ExpireError, ExpireReport, Expired, ExpiredBy, Free, HeldBack, Retention};
 pub use segment::block::BlockError;
 pub use segment::format::FormatError;
 pub use segment::reader::OpenSegmentError;

@@ -27,14 +27,17 @@ use crate::capture::loss::Loss;
 use crate::catalog::{Catalog, CatalogError};
 use crate::flows::rows::rows;
 use crate::flows::table::FlowTable;
+use crate::holds::HeldSegments;
 use crate::id::{SegmentId, StoreId};
 use crate::keys::{KeyError, KeyRing};
 use crate::layout::Layout;
+use crate::ledger;
 use crate::limits::Sizes;
 use crate::name_cache::NameCache;
 use crate::query::Missing;
 use crate::query::plan::{OpenSplitError, dialect_of};
 use crate::recovery::{self, RecoverError};
+use crate::retention::HeldBack;
 use crate::segment::reader::{self, OpenSegmentError, Segment};
 use crate::segment::split_file;
 use crate::shard::{Command, Context, IngestError, Look, OpenView, SealFailure, Shard};
@@ -123,9 +126,12 @@ pub(crate) struct Inner {
     lost: Vec<Missing>,
     builder: Mutex<Option<Thread>>,
     audit: audit::Running,
+    pub(crate) ledger: ledger::Running,
     pub(crate) captures: Mutex<Vec<Captured>>,
-    /// Held while segments expire.
-    pub(crate) expiring: Mutex<()>,
+    /// Locked while segments expire, and while holds change.
+    pub(crate) expiring: Mutex<HeldSegments>,
+    /// What holds kept when segments expired last.
+    pub(crate) held_back: Mutex<HeldBack>,
     _lock: FolderLock,
 }
 
@@ -202,6 +208,7 @@ impl Store {
         let started = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
         let (commands, looks) = started.unzip();
         let audit = start_audit(&layout, id, &unindexed)?;
+        let ledger = start_ledger(&layout, id, &unindexed)?;
         Ok(Store {
             inner: Arc::new(Inner {
                 layout,
@@ -220,8 +227,10 @@ impl Store {
                 lost: recovered.lost,
                 builder: Mutex::new(Some(thread)),
                 audit,
+                ledger,
                 captures: Mutex::default(),
                 expiring: Mutex::default(),
+                held_back: Mutex::default(),
                 _lock: lock,
             }),
         })
@@ -499,6 +508,15 @@ fn start_audit(
         file_size: audit::FILE_SIZE,
         records_per_head: audit::RECORDS_PER_HEAD,
     })
+}
+
+fn start_ledger(
+    layout: &Layout,
+    store: StoreId,
+    unindexed: &Unindexed,
+) -> Result<ledger::Running, StartError> {
+    let (layout, file_size) = (layout.clone(), ledger::FILE_SIZE);
+    ledger::Running::start(ledger::Context { layout, store, file_size }, unindexed)
 }
 
 fn start_shard(

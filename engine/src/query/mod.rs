@@ -19,6 +19,7 @@ pub use histogram::{Bar, Group, GroupBy, Histogram};
 pub use instant::{InstantError, format_instant, parse_instant};
 pub use plan::QueryError;
 pub use reading::NEEDLE_MAX;
+pub(crate) use reading::may_have;
 
 use tapstone_packet::time::Timestamp;
 

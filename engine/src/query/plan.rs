@@ -16,7 +16,7 @@ use super::completeness::{Missing, Refused};
 use super::found::Position;
 use super::instant::format_instant;
 use crate::capture::loss::{Loss, LossCause};
-use crate::catalog::CatalogError;
+use crate::catalog::{CatalogError, SegmentRow};
 use crate::id::{SegmentId, StoreId};
 use crate::segment::block;
 use crate::segment::description::BlockPlace;
@@ -300,14 +300,36 @@ fn with_cached_names(predicate: Predicate, store: &Store) -> Result<Predicate, C
 }
 
 impl Plan {
-    /// Decides what must be read.
-    pub(crate) fn new(store: &Store, question: &Question) -> Result<Plan, QueryError> {
-        let mut plan = Plan {
+    fn empty(question: &Question) -> Plan {
+        Plan {
             jobs: Vec::new(),
             missing: Vec::new(),
             refused: question.filter.as_ref().map_or(Vec::new(), |it| it.refused.clone()),
             range: question.range,
+        }
+    }
+
+    /// Decides what must be read of one sealed segment. What was lost while it was written is not
+    /// in it.
+    pub(crate) fn of_segment(
+        store: &Store,
+        question: &Question,
+        id: SegmentId,
+        row: &SegmentRow,
+    ) -> Plan {
+        let mut plan = Plan::empty(question);
+        let searched = match question.flows {
+            Predicate::None => return plan,
+            Predicate::All => Searched::Everything,
+            _ => search(store, id, &question.flows),
         };
+        plan.add_searched(store, question, (id, row), searched);
+        plan.in_order()
+    }
+
+    /// Decides what must be read.
+    pub(crate) fn new(store: &Store, question: &Question) -> Result<Plan, QueryError> {
+        let mut plan = Plan::empty(question);
         if question.flows == Predicate::None {
             return Ok(plan);
         }
@@ -356,9 +378,13 @@ impl Plan {
             let expired = expired.filter(|it| block::overlaps((it.first, it.last), since, until));
             plan.missing.extend(expired.map(|it| Missing::expired(&it)));
         }
-        plan.jobs = slices::slice(plan.jobs);
-        plan.jobs.sort_by_key(|job| job.from);
-        Ok(plan)
+        Ok(plan.in_order())
+    }
+
+    fn in_order(mut self) -> Plan {
+        self.jobs = slices::slice(self.jobs);
+        self.jobs.sort_by_key(|job| job.from);
+        self
     }
 
     /// Segments whose time and summary allow it: their splits are asked, and only those that have
@@ -384,34 +410,44 @@ impl Plan {
         let ids: Vec<SegmentId> = rows.keys().copied().collect();
         let searched = search_all(store, &ids, &question.flows);
         for ((id, row), searched) in rows.iter().zip(searched) {
-            let times = (row.first, row.last);
-            let (flows, blocks) = match searched {
-                Searched::Everything => (None, None),
-                Searched::Found(flows, _) if flows.is_empty() => continue,
-                Searched::Found(flows, blocks) => (Some(flows), Some(blocks)),
-                // Without its index a segment is read whole: slower, and the same answer, unless
-                // the question is one that only the index can answer.
-                Searched::Failed(_) if question.metadata == Predicate::All => (None, None),
-                Searched::Failed(error) => {
-                    self.missing.push(Missing::index(*id, times, &error));
-                    continue;
-                }
-            };
-            match store.segment(*id) {
-                Ok(segment) => {
-                    let found = segment.map.packets();
-                    if found < row.packets {
-                        let what = "its end is damaged, and with it where the rest of it is";
-                        self.missing.push(Missing::segment(*id, times, row.packets - found, &what));
-                    }
-                    self.add(question, segment, flows, blocks.as_deref());
-                }
-                Err(error) => {
-                    self.missing.push(Missing::segment(*id, times, row.packets, &error));
-                }
-            }
+            self.add_searched(store, question, (*id, row), searched);
         }
         Ok(())
+    }
+
+    /// A sealed segment, when its split was asked.
+    fn add_searched(
+        &mut self,
+        store: &Store,
+        question: &Question,
+        (id, row): (SegmentId, &SegmentRow),
+        searched: Searched,
+    ) {
+        let times = (row.first, row.last);
+        let (flows, blocks) = match searched {
+            Searched::Everything => (None, None),
+            Searched::Found(flows, _) if flows.is_empty() => return,
+            Searched::Found(flows, blocks) => (Some(flows), Some(blocks)),
+            // Without its index a segment is read whole: slower, and the same answer, unless
+            // the question is one that only the index can answer.
+            Searched::Failed(_) if question.metadata == Predicate::All => (None, None),
+            Searched::Failed(error) => {
+                return self.missing.push(Missing::index(id, times, &error));
+            }
+        };
+        match store.segment(id) {
+            Ok(segment) => {
+                let found = segment.map.packets();
+                if found < row.packets {
+                    let what = "its end is damaged, and with it where the rest of it is";
+                    self.missing.push(Missing::segment(id, times, row.packets - found, &what));
+                }
+                self.add(question, segment, flows, blocks.as_deref());
+            }
+            Err(error) => {
+                self.missing.push(Missing::segment(id, times, row.packets, &error));
+            }
+        }
     }
 
     /// Says what was lost within the time asked for.

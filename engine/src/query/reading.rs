@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use tapstone_runtime::{Task, TaskClass};
+use tapstone_runtime::{Task, TaskClass, block_on};
 
 use super::answer::Answer;
 use super::completeness::{Completeness, Missing};
@@ -17,6 +17,8 @@ use super::merge::Merge;
 use super::plan::{Job, Plan, Question};
 use super::run::{self, Outcome, Want};
 use super::{QueryError, Selection};
+use crate::catalog::SegmentRow;
+use crate::id::SegmentId;
 use crate::store::Store;
 
 /// Units that are read ahead, for each shard.
@@ -50,22 +52,25 @@ impl Reading {
         want: Want,
     ) -> Result<Reading, QueryError> {
         let question = Question::new(store, selection)?;
-        let plan = Plan::new(store, &question)?;
+        Ok(Reading::of(store, Plan::new(store, &question)?, selection.limit, want))
+    }
+
+    pub(super) fn of(store: &Store, plan: Plan, limit: Option<u64>, want: Want) -> Reading {
         let bytes = plan.jobs.iter().map(Job::bytes).sum::<u64>();
         let completeness = Completeness { missing: plan.missing, refused: plan.refused };
-        Ok(Reading {
+        Reading {
             store: store.clone(),
             want,
             class: if bytes <= NEEDLE_MAX { TaskClass::Needle } else { TaskClass::Query },
             waiting: plan.jobs.into(),
             reading: VecDeque::new(),
             merge: Merge::default(),
-            left: selection.limit.unwrap_or(u64::MAX),
+            left: limit.unwrap_or(u64::MAX),
             next_shard: 0,
             answer: Answer { completeness, ..Answer::default() },
             sum: Sum::default(),
             unwanted: Arc::default(),
-        })
+        }
     }
 
     /// The next packet, when no more reading is needed to know it.
@@ -158,6 +163,20 @@ impl Reading {
         }
         Poll::Ready(Some(outcome))
     }
+}
+
+/// Whether a sealed segment has a packet that is asked for, as far as it can be read: one that
+/// cannot be read whole may have.
+pub(crate) fn may_have(
+    store: &Store,
+    question: &Question,
+    id: SegmentId,
+    row: &SegmentRow,
+) -> bool {
+    let plan = Plan::of_segment(store, question, id, row);
+    let mut reading = Reading::of(store, plan, Some(1), Want::Packets);
+    let first = block_on(std::future::poll_fn(|cx| reading.poll_packet(cx)));
+    first.is_some() || !reading.answer.completeness.is_complete()
 }
 
 impl Drop for Reading {

@@ -14,11 +14,12 @@ use tapstone_runtime::{blocking, clock};
 
 use crate::builder::checkpoints;
 use crate::catalog::{CatalogError, SegmentRow, attos};
+use crate::holds::Judge;
 use crate::id::SegmentId;
 use crate::shard::first_record;
 use crate::store::Store;
 use policy::{Candidate, due};
-pub use policy::{ExpiredBy, Free, Retention};
+pub use policy::{ExpiredBy, Free, HeldBack, Retention};
 
 /// Why segments could not expire.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,21 @@ pub enum ExpireError {
     /// A file cannot be removed.
     #[error("retention: {0}")]
     File(#[from] FileError),
+    /// The ledger was damaged, so that a hold may be missing.
+    #[error(
+        "retention: the ledger was damaged and holds may be missing, so nothing is let go: look at \
+         them (tapstone hold list), add what is missing, and then run: tapstone hold accept"
+    )]
+    HoldsInDoubt,
+}
+
+/// What came of letting segments go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExpireReport {
+    /// What went.
+    pub gone: Vec<Expired>,
+    /// What would have gone, and holds keep.
+    pub held_back: HeldBack,
 }
 
 /// Packets that expired.
@@ -77,24 +93,28 @@ impl Expired {
 }
 
 impl Store {
-    /// Lets the oldest sealed segments go, as many as retention asks for; gives what went. Call it
-    /// from time to time: nothing goes by itself.
+    /// Lets the oldest sealed segments go, as many as retention asks for, but for those that are
+    /// held; gives what went. Call it from time to time: nothing goes by itself.
     ///
     /// Queries that are under way may miss packets of a segment that goes, and say so.
     ///
     /// # Errors
     ///
     /// When the catalog or a file cannot be changed. What could not be removed is removed when the
-    /// store is opened next.
-    pub fn expire(&self, retention: &Retention) -> Result<Vec<Expired>, ExpireError> {
+    /// store is opened next. Nothing goes while holds may be missing.
+    pub fn expire(&self, retention: &Retention) -> Result<ExpireReport, ExpireError> {
         if retention.keeps_everything() {
-            return Ok(Vec::new());
+            return Ok(ExpireReport::default());
         }
-        let _alone = self.inner.expiring.lock().expect("no holder of the lock panics");
+        let mut held = self.inner.expiring.lock().expect("no holder of the lock panics");
         for id in self.inner.catalog.expiring()? {
             // It could not be removed before.
             remove_files(&self.inner.layout, id)?;
             self.inner.catalog.end_expiring(&[id])?;
+        }
+        let ledger = self.inner.ledger.state();
+        if ledger.in_doubt {
+            return Err(ExpireError::HoldsInDoubt);
         }
         let mut rows = self.inner.catalog.segments()?;
         // Those are about to be put into the catalog again.
@@ -108,14 +128,18 @@ impl Store {
         };
         let candidates: Vec<Candidate> = rows.iter().map(candidate).collect();
         let space = blocking::space(self.inner.layout.root());
-        let due = due(&candidates, space, clock::unix_nanos(), retention);
+        let mut judge = Judge::new(self, ledger.holds.into_values().collect(), &mut held);
+        let is_held = |id| judge.is_held(id, &rows[&id]);
+        let due = due(&candidates, space, clock::unix_nanos(), retention, is_held);
+        let held_back = due.held_back;
+        *self.inner.held_back.lock().expect("no holder of the lock panics") = held_back;
         let mut gone = Vec::new();
-        for (id, by) in due {
+        for (id, by) in due.segments {
             let expired = Expired::of(&rows[&id], by);
             self.expire_segment(id, &rows[&id], expired)?;
             gone.push(expired);
         }
-        Ok(gone)
+        Ok(ExpireReport { gone, held_back })
     }
 
     fn expire_segment(

@@ -90,36 +90,67 @@ pub(super) struct Candidate {
     pub(super) bytes: u64,
 }
 
-/// The segments that have to go, the oldest first, and why.
+/// What retention would let go, and holds keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldBack {
+    /// How many segments.
+    pub segments: u64,
+    /// Bytes of these and their splits.
+    pub bytes: u64,
+    /// Whether for this reason less of the disk is free, or the store is larger, than retention
+    /// asks for.
+    pub falls_short: bool,
+}
+
+/// What has to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The segments, the oldest first, and why.
+    pub(super) segments: Vec<(SegmentId, ExpiredBy)>,
+    pub(super) held_back: HeldBack,
+}
+
+/// The segments that have to go. Those that are held are stepped over, and newer ones go in their
+/// place; it is asked of none that need not go anyway.
 pub(super) fn due(
     candidates: &[Candidate],
     space: Option<Space>,
     now: u64,
     retention: &Retention,
-) -> Vec<(SegmentId, ExpiredBy)> {
+    mut is_held: impl FnMut(SegmentId) -> bool,
+) -> Due {
     let mut candidates = candidates.to_vec();
     candidates.sort_by_key(|it| (it.begun, it.id));
-    let mut held: u64 = candidates.iter().map(|it| it.bytes).sum();
+    let mut kept: u64 = candidates.iter().map(|it| it.bytes).sum();
     let mut free = space.map(|space| space.free);
     let wanted = space.zip(retention.keep_free).map(|(space, keep)| keep.of(space.total));
     let oldest = retention
         .keep_for
         .map(|age| now.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)));
-    let mut due = Vec::new();
+    let is_too_large = |kept: u64| retention.max_size.is_some_and(|most| kept > most);
+    let is_too_full = |free: Option<u64>| free.zip(wanted).is_some_and(|(free, it)| free < it);
+    let mut due = Due { segments: Vec::new(), held_back: HeldBack::default() };
     for Candidate { id, begun, bytes } in candidates {
         let why = if oldest.is_some_and(|oldest| begun < oldest) {
             ExpiredBy::Age
-        } else if retention.max_size.is_some_and(|most| held > most) {
+        } else if is_too_large(kept) {
             ExpiredBy::Size
-        } else if free.zip(wanted).is_some_and(|(free, wanted)| free < wanted) {
+        } else if is_too_full(free) {
             ExpiredBy::Space
         } else {
             break;
         };
-        due.push((id, why));
-        held -= bytes;
+        if is_held(id) {
+            due.held_back.segments += 1;
+            due.held_back.bytes += bytes;
+            continue;
+        }
+        due.segments.push((id, why));
+        kept -= bytes;
         free = free.map(|free| free + bytes);
     }
+    let aim_is_missed = is_too_large(kept) || is_too_full(free);
+    due.held_back.falls_short = aim_is_missed && due.held_back.segments > 0;
     due
 }
 
@@ -147,8 +178,14 @@ mod tests {
     }
 
     fn numbers(retention: Retention, space: Option<Space>) -> Vec<(u32, ExpiredBy)> {
-        let due = due(&candidates(5), space, 110 * SECOND, &retention);
-        due.into_iter().map(|(id, why)| (id.sequence(), why)).collect()
+        let due = holding(&[], retention, space);
+        assert_eq!(due.held_back, HeldBack::default());
+        due.segments.into_iter().map(|(id, why)| (id.sequence(), why)).collect()
+    }
+
+    fn holding(held: &[u32], retention: Retention, space: Option<Space>) -> Due {
+        let is_held = |id: SegmentId| held.contains(&id.sequence());
+        due(&candidates(5), space, 110 * SECOND, &retention, is_held)
     }
 
     #[test]
@@ -187,10 +224,59 @@ mod tests {
         assert_eq!(numbers(retention, None), []);
     }
 
+    #[test]
+    fn what_is_held_is_stepped_over_and_newer_ones_go_in_its_place() {
+        let old = Retention { keep_for: Some(Duration::from_secs(7)), ..Retention::default() };
+        let large = Retention { max_size: Some(25), ..Retention::default() };
+        let full = Retention { keep_free: Some(Free::Bytes(100)), ..Retention::default() };
+        let space = Some(Space { free: 75, total: 1000 });
+        let back = |segments, bytes| HeldBack { segments, bytes, falls_short: false };
+        // Age is of each by itself: nothing goes in its place.
+        for (retention, why, gone) in [
+            (old, ExpiredBy::Age, &[0, 2][..]),
+            (large, ExpiredBy::Size, &[0, 2, 3]),
+            (full, ExpiredBy::Space, &[0, 2, 3]),
+        ] {
+            let due = holding(&[1], retention, space);
+            let expected: Vec<_> = gone.iter().map(|it| (id(*it), why)).collect();
+            assert_eq!((due.segments, due.held_back), (expected, back(1, 10)));
+        }
+    }
+
+    #[test]
+    fn an_aim_that_holds_keep_from_being_reached_is_told() {
+        let large = Retention { max_size: Some(25), ..Retention::default() };
+        let due = holding(&[0, 2, 4], large, None);
+        assert_eq!(due.segments.len(), 2);
+        assert_eq!(due.held_back, HeldBack { segments: 3, bytes: 30, falls_short: true });
+        let full = Retention { keep_free: Some(Free::Bytes(100)), ..Retention::default() };
+        let due = holding(&[0, 1, 2, 3, 4], full, Some(Space { free: 99, total: 1000 }));
+        assert_eq!(due.held_back, HeldBack { segments: 5, bytes: 50, falls_short: true });
+        // Without holds it is the disk that is too small, which its own alarms tell.
+        let due = holding(&[], full, Some(Space { free: 0, total: 1000 }));
+        assert_eq!(due.held_back, HeldBack::default());
+        // Age has no aim but each segment itself.
+        let old = Retention { keep_for: Some(Duration::from_secs(1)), ..Retention::default() };
+        assert!(!holding(&[0, 1], old, None).held_back.falls_short);
+    }
+
+    #[test]
+    fn nobody_asks_about_what_need_not_go() {
+        let mut asked = Vec::new();
+        let retention = Retention { max_size: Some(45), ..Retention::default() };
+        let is_held = |id: SegmentId| {
+            asked.push(id.sequence());
+            false
+        };
+        due(&candidates(5), None, 110 * SECOND, &retention, is_held);
+        assert_eq!(asked, [0]);
+    }
+
     proptest! {
         #[test]
         fn what_is_left_is_within_bounds_and_newer(
             sizes in proptest::collection::vec((0u64..1000, 0u64..50), 0..40),
+            held in proptest::collection::btree_set(0u32..40, 0..10),
             free in 0u64..500, keep in 0u64..500, most in 0u64..1000, age in 0u64..1000,
         ) {
             let candidate = |(number, (begun, bytes)): (usize, &(u64, u64))| Candidate {
@@ -205,12 +291,17 @@ mod tests {
                 max_size: Some(most),
             };
             let space = Space { free, total: 10_000 };
-            let due = due(&all, Some(space), 1000, &retention);
-            let gone = |it: &&Candidate| due.iter().any(|(id, _)| *id == it.id);
-            let (gone, left): (Vec<&Candidate>, Vec<&Candidate>) = all.iter().partition(gone);
+            let is_held = |id: SegmentId| held.contains(&id.sequence());
+            let due = due(&all, Some(space), 1000, &retention, is_held);
+            let gone = |it: &&Candidate| due.segments.iter().any(|(id, _)| *id == it.id);
+            let (gone, kept): (Vec<&Candidate>, Vec<&Candidate>) = all.iter().partition(gone);
             let freed: u64 = gone.iter().map(|it| it.bytes).sum();
-            let held: u64 = left.iter().map(|it| it.bytes).sum();
-            prop_assert!(left.is_empty() || (held <= most && free + freed >= keep));
+            let size: u64 = kept.iter().map(|it| it.bytes).sum();
+            let reached = size <= most && free + freed >= keep;
+            prop_assert!(!gone.iter().any(|it| is_held(it.id)));
+            let left: Vec<_> = kept.into_iter().filter(|it| !is_held(it.id)).collect();
+            prop_assert!(left.is_empty() || reached);
+            prop_assert!(!due.held_back.falls_short || !reached);
             prop_assert!(left.iter().all(|it| it.begun >= 1000 - age.min(1000)));
             for (gone, left) in gone.iter().flat_map(|gone| left.iter().map(move |it| (gone, it))) {
                 prop_assert!(gone.begun <= left.begun);

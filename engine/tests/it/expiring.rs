@@ -44,11 +44,11 @@ fn the_oldest_packets_go_with_all_that_belongs_to_them() {
     let (before, info) = (everything(&store), store.info().unwrap());
     let bytes = info.stored_bytes;
     let retention = Retention { max_size: Some(bytes / 2), ..Retention::default() };
-    let gone = store.expire(&retention).unwrap();
+    let gone = store.expire(&retention).unwrap().gone;
     assert!(gone.len() >= 3 && gone.iter().all(|it| it.by == ExpiredBy::Size), "{gone:?}");
     assert_eq!(files(dir.path()), 6 - gone.len());
     assert_eq!(everything(&store), before[packets(&gone) as usize..], "the newest are there");
-    assert!(store.expire(&retention).unwrap().is_empty(), "no more than that");
+    assert!(store.expire(&retention).unwrap().gone.is_empty(), "no more than that");
     assert_eq!(store.check().damage, []);
 
     // What is gone can be taken in again, what is there is refused.
@@ -66,7 +66,7 @@ fn who_asks_for_that_time_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = filled(dir.path(), 3);
     let retention = Retention { max_size: Some(1), ..Retention::default() };
-    let gone = store.expire(&retention).unwrap();
+    let gone = store.expire(&retention).unwrap().gone;
     assert_eq!(gone.len(), 3);
     let at = |secs| Some(Timestamp::from_secs_nanos(secs, 0));
     let told = |since, until| {
@@ -87,9 +87,9 @@ fn age_counts_from_when_packets_were_stored() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = filled(dir.path(), 2);
     let keep_for = |age| Retention { keep_for: Some(age), ..Retention::default() };
-    assert!(store.expire(&keep_for(Duration::from_secs(3600))).unwrap().is_empty());
+    assert!(store.expire(&keep_for(Duration::from_secs(3600))).unwrap().gone.is_empty());
     std::thread::sleep(Duration::from_millis(20));
-    let gone = store.expire(&keep_for(Duration::from_millis(10))).unwrap();
+    let gone = store.expire(&keep_for(Duration::from_millis(10))).unwrap().gone;
     assert_eq!(gone.iter().map(|it| it.by).collect::<Vec<_>>(), [ExpiredBy::Age; 2]);
     assert_eq!(files(dir.path()), 0);
 }
@@ -103,7 +103,7 @@ fn room_is_made_and_open_segments_stay() {
     let left = import(&store, &other, "open.pcap").packets;
     // More than any disk has.
     let retention = Retention { keep_free: Some(Free::Bytes(1 << 60)), ..Retention::default() };
-    let gone = store.expire(&retention).unwrap();
+    let gone = store.expire(&retention).unwrap().gone;
     assert_eq!((gone.len(), captures.len()), (2, 2));
     assert_eq!(everything(&store).len() as u64, left);
     assert_eq!(store.check().damage, []);

@@ -7,6 +7,7 @@ mod corruption;
 mod exactness;
 mod expiring;
 mod frozen;
+mod holding;
 mod importing;
 mod paging;
 mod planning;

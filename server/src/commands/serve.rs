@@ -182,7 +182,7 @@ async fn expire(store: Store, retention: Retention) {
             move || store.expire(&retention)
         };
         match tokio::task::spawn_blocking(pass).await {
-            Ok(Ok(gone)) => gone.iter().for_each(|it| {
+            Ok(Ok(report)) => report.gone.iter().for_each(|it| {
                 let (packets, bytes) = (it.packets, it.packet_bytes);
                 tracing::info!(packets, bytes, "packets were let go: {}", it.by);
             }),

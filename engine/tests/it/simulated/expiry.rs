@@ -1,14 +1,15 @@
-//! The power goes while packets are let go.
+//! The power goes while packets are let go, and others are held.
 
 use std::fmt;
 use std::ops::AddAssign;
 use std::path::Path;
 
 use fastrand::Rng;
-use tapstone::{Retention, Selection, Store};
+use tapstone::{Hold, HoldError, NewHold, Retention, Selection, Store};
 use tapstone_runtime::simulation::Simulation;
 
 use super::life::{FOLDER, Life, Script};
+use super::model::packet;
 use super::power_cuts::recover;
 use super::seeds::try_all;
 
@@ -16,19 +17,21 @@ use super::seeds::try_all;
 struct Tried {
     crash_points: u64,
     expired: u64,
+    held: u64,
 }
 
 impl AddAssign for Tried {
     fn add_assign(&mut self, other: Tried) {
         self.crash_points += other.crash_points;
         self.expired += other.expired;
+        self.held += other.held;
     }
 }
 
 impl fmt::Display for Tried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tried { crash_points, expired } = self;
-        write!(f, "{crash_points} crash points while {expired} segments expired")
+        let Tried { crash_points, expired, held } = self;
+        write!(f, "{crash_points} crash points while {expired} segments expired, {held} were held")
     }
 }
 
@@ -40,28 +43,78 @@ fn packets(store: &Store) -> Result<Vec<Vec<u8>>, String> {
     if missing.is_empty() { Ok(all) } else { Err(format!("incomplete: {missing:?}")) }
 }
 
+/// The packets of one flow up to this number are held.
+const HELD_UNTIL: u64 = 30;
+
+fn to_be_held() -> NewHold {
+    let (filter, reason) = ("host 10.0.0.3".to_owned(), "an incident".to_owned());
+    NewHold { until: Some(packet(HELD_UNTIL).0), filter, reason, ..NewHold::default() }
+}
+
+fn is_held(data: &[u8]) -> bool {
+    let number = u64::from_le_bytes(data[28..36].try_into().unwrap());
+    data[19] == 3 && packet(number).0 < packet(HELD_UNTIL).0
+}
+
+/// A hold that was added, and another that was added and removed, each with the changes to the
+/// disk before that was acknowledged.
+#[derive(Debug, Default)]
+struct Held {
+    hold: Option<Hold>,
+    from: usize,
+    other_until: usize,
+}
+
+impl Held {
+    fn place(&mut self, store: &Store, world: &Simulation) -> Result<(), HoldError> {
+        let everything = NewHold { reason: "a mistake".to_owned(), ..NewHold::default() };
+        let other = store.add_hold(&everything)?;
+        self.hold = Some(store.add_hold(&to_be_held())?);
+        self.from = world.changes();
+        store.remove_hold(other.id)?;
+        self.other_until = world.changes();
+        Ok(())
+    }
+
+    /// What is in force after so many changes is what was acknowledged.
+    fn holds(&self, store: &Store, changes: usize) -> Result<(), String> {
+        let found = store.holds();
+        let is_there = self.hold.iter().all(|hold| found.contains(hold));
+        let lost = changes >= self.from && !is_there;
+        let too_many = changes >= self.other_until && found.len() > 1;
+        if lost || too_many || store.holds_in_doubt() {
+            return Err(format!("holds are {found:?}; damage: {:?}", store.damage()));
+        }
+        Ok(())
+    }
+}
+
 /// Whatever the crash left, nothing that should stay is gone, nothing that is half gone is seen, and
-/// letting go goes on.
+/// letting go goes on; what was held stays.
 fn cut_everywhere(seed: u64, tried: &mut Tried) -> Result<(), String> {
     let script = Script::new(seed);
     let life = Life::live(seed, &script, &[]).map_err(|error| format!("alive: {error}"))?;
     let world = Simulation::with_history(seed, life.history.last().cloned().unwrap_or_default());
     let (mut before, mut after, mut retention) = (Vec::new(), Vec::new(), Retention::default());
+    let mut held = Held::default();
     world.run(|| {
         let store = Store::open(Path::new(FOLDER), script.options).map_err(|it| it.to_string())?;
         store.seal().map_err(|it| it.to_string())?;
         before = packets(&store)?;
         let info = store.info().map_err(|it| it.to_string())?;
         retention.max_size = Some(info.stored_bytes / 2);
-        let gone = store.expire(&retention).map_err(|it| it.to_string())?;
-        tried.expired += gone.len() as u64;
+        held.place(&store, &world).map_err(|it| it.to_string())?;
+        let report = store.expire(&retention).map_err(|it| it.to_string())?;
+        tried.expired += report.gone.len() as u64;
+        tried.held += report.held_back.segments;
         after = packets(&store)?;
         Ok::<_, String>(())
     })?;
     let mut random = Rng::with_seed(seed);
     for (changes, disk) in world.history().iter().enumerate() {
         let cut = disk.power_cut(&mut random);
-        let held = recover(random.u64(..), cut, script.options, |store| {
+        let kept = recover(random.u64(..), cut, script.options, |store| {
+            held.holds(store, changes)?;
             store.seal().map_err(|it| it.to_string())?;
             let damage = store.check().damage;
             if !damage.is_empty() {
@@ -73,15 +126,20 @@ fn cut_everywhere(seed: u64, tried: &mut Tried) -> Result<(), String> {
             if lost + made_up > 0 {
                 return Err(format!("{lost} packets lost, {made_up} made up"));
             }
-            store.expire(&retention).map_err(|it| it.to_string())?;
+            let report = store.expire(&retention).map_err(|it| it.to_string())?;
             let left = packets(store)?;
+            let gone = before.iter().filter(|it| is_held(it) && !left.contains(it)).count();
+            if changes >= held.from && gone > 0 {
+                return Err(format!("{gone} packets are gone that were held"));
+            }
             let bytes = store.info().map_err(|it| it.to_string())?.stored_bytes;
-            let fits = retention.max_size.is_some_and(|most| bytes <= most);
+            let fits = retention.max_size.is_some_and(|most| bytes <= most)
+                || report.held_back.falls_short;
             (fits && left.iter().all(|it| found.contains(it)))
                 .then_some(())
                 .ok_or_else(|| format!("{bytes} bytes left of {retention:?}"))
         });
-        held.map_err(|error| format!("power cut after change {changes}: {error}"))?;
+        kept.map_err(|error| format!("power cut after change {changes}: {error}"))?;
         tried.crash_points += 1;
     }
     Ok(())
