@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Make durable, now, what has come so far
     Flush(Seal),
+    /// Keep packets from being let go, whatever else is kept
+    #[command(subcommand)]
+    Hold(Hold),
     /// Show or verify the audit log: who asked what, and what became of it
     #[command(subcommand)]
     Audit(Audit),
@@ -136,6 +139,19 @@ pub(crate) struct Selectors {
 /// Which packets, but for the filter.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Range {
+    #[command(flatten)]
+    pub(crate) about: About,
+    /// At most so many, the earliest
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Packets behind the place where an earlier answer to the same question ended
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) after: Option<Cursor>,
+}
+
+/// What packets are about: their time, and their flows.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct About {
     /// Packets at this instant or later
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
@@ -145,12 +161,6 @@ pub(crate) struct Range {
     /// A metadata query on the packets' flows
     #[arg(long = "where", value_name = "META")]
     pub(crate) metadata: Option<String>,
-    /// At most so many, the earliest
-    #[arg(long, value_name = "N")]
-    pub(crate) limit: Option<u64>,
-    /// Packets behind the place where an earlier answer to the same question ended
-    #[arg(long, value_name = "CURSOR")]
-    pub(crate) after: Option<Cursor>,
 }
 
 #[derive(Debug, Args)]
@@ -350,6 +360,45 @@ pub(crate) struct AuditArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hold {
+    /// Hold packets: nothing that has one of them is let go
+    #[command(after_long_help = AFTER)]
+    Add(HoldAdd),
+    /// List the holds in force
+    List(Report),
+    /// Hold no more what a hold is about
+    Remove(HoldRemove),
+    /// Say that no hold is missing, when the ledger was damaged and you have looked
+    Accept(Seal),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HoldAdd {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) about: About,
+    /// Why, for those who wonder later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// A pcap filter
+    #[arg(value_name = "FILTER", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) filter: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HoldRemove {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The hold's number, as list shows it
+    #[arg(value_name = "ID")]
+    pub(crate) id: u64,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use tapstone::{
-    AuditError, CaptureError, CatalogError, Cursor, FileError, ImportError, IngestError,
+    AuditError, CaptureError, CatalogError, Cursor, FileError, HoldError, ImportError, IngestError,
     InstantError, OpenError, OpenInterfaceError, QueryError, SealFailure,
 };
 use tapstone_client::ConnectError;
@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     Capture(#[from] CaptureError),
     #[error("not everything is durable: {0}")]
     Flush(#[from] IngestError),
+    #[error(transparent)]
+    Hold(#[from] HoldError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     #[error("closing the store: {0}; what was reported as stored is safe")]
@@ -92,8 +94,11 @@ impl Failure {
             Failure::Open(_)
             | Failure::Audit(_)
             | Failure::Catalog(_)
+            | Failure::Hold(HoldError::Ledger(_) | HoldError::Query(QueryError::Catalog(_)))
             | Failure::Query(QueryError::Catalog(_)) => UNUSABLE,
+            Failure::Hold(HoldError::TooMany) => INCOMPLETE,
             Failure::Query(_)
+            | Failure::Hold(_)
             | Failure::Instant(_)
             | Failure::NoPlace
             | Failure::NoFifo
@@ -148,7 +153,7 @@ impl Failure {
 /// The exit code for what a server said: the same as when the store itself says it.
 fn code_of(status: &Status) -> u8 {
     match status.code() {
-        Code::InvalidArgument => USAGE,
+        Code::InvalidArgument | Code::NotFound => USAGE,
         Code::DeadlineExceeded | Code::Aborted | Code::Cancelled | Code::ResourceExhausted => {
             INCOMPLETE
         }

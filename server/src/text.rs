@@ -41,6 +41,17 @@ pub(crate) fn retention(retention: &Retention) -> String {
     format!("the oldest packets are let go when {}", until.join(", or "))
 }
 
+/// What holds keep, as a sentence.
+pub(crate) fn held_back(segments: u64, bytes: u64) -> String {
+    let bytes = size(bytes);
+    format!("holds keep {segments} segments ({bytes}) that retention would let go")
+}
+
+/// A text on one line, and nothing in it that a terminal would follow.
+pub(crate) fn line(text: &str) -> String {
+    text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
+}
+
 /// A stretch of time.
 pub(crate) fn duration(duration: Duration) -> String {
     let millis = duration.as_secs_f64() * 1000.0;

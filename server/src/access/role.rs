@@ -12,6 +12,10 @@ pub(crate) enum Method {
     Flush,
     Seal,
     Check,
+    AddHold,
+    RemoveHold,
+    ListHolds,
+    AcceptHolds,
     /// Whether the server is well: for anyone who is connected.
     Health,
     /// What methods there are: for everyone who is known.
@@ -31,6 +35,10 @@ impl Method {
             "/tapstone.v1.Admin/Flush" => Some(Method::Flush),
             "/tapstone.v1.Admin/Seal" => Some(Method::Seal),
             "/tapstone.v1.Admin/Check" => Some(Method::Check),
+            "/tapstone.v1.Admin/AddHold" => Some(Method::AddHold),
+            "/tapstone.v1.Admin/RemoveHold" => Some(Method::RemoveHold),
+            "/tapstone.v1.Admin/ListHolds" => Some(Method::ListHolds),
+            "/tapstone.v1.Admin/AcceptHolds" => Some(Method::AcceptHolds),
             _ => Method::of_standard_service(path),
         }
     }
@@ -109,13 +117,22 @@ impl Role {
             Role::Operator => {
                 matches!(
                     method,
-                    Method::Import | Method::Flush | Method::Seal | Method::Check | Method::Info
+                    Method::Import
+                        | Method::Flush
+                        | Method::Seal
+                        | Method::Check
+                        | Method::ListHolds
+                        | Method::Info
                 )
             }
-            // Holds come with retention; until then there is nothing to do.
-            Role::Custodian => false,
+            Role::Custodian => {
+                matches!(
+                    method,
+                    Method::AddHold | Method::RemoveHold | Method::ListHolds | Method::AcceptHolds
+                )
+            }
             // And the audit log, once it can be read from elsewhere.
-            Role::Auditor => method == Method::Info,
+            Role::Auditor => matches!(method, Method::ListHolds | Method::Info),
         }
     }
 }

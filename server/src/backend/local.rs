@@ -79,3 +79,14 @@ pub(super) fn import(
 pub(super) fn check(store: &Store) -> proto::CheckResponse {
     convert::checked(&store.check())
 }
+
+/// In the name that a server would know this user by.
+pub(super) fn add_hold(
+    store: &Store,
+    question: proto::Selection,
+    reason: String,
+) -> Result<proto::Hold, Failure> {
+    let by = format!("uid:{}", rustix::process::getuid().as_raw());
+    let new = convert::new_hold(selection(question), reason, by);
+    Ok(convert::hold(&store.add_hold(&new)?))
+}

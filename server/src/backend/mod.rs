@@ -15,6 +15,7 @@ use tapstone_packet::interface::Interface;
 use crate::cli::{Format, Place};
 use crate::exit::Failure;
 use crate::export::Export;
+use crate::service::convert;
 use crate::text;
 use remote::Remote;
 
@@ -165,6 +166,38 @@ impl Backend {
         match self {
             Backend::Local(store) => Ok(local::check(store)),
             Backend::Remote(remote) => remote.check(),
+        }
+    }
+
+    pub(crate) fn add_hold(
+        &self,
+        selection: proto::Selection,
+        reason: String,
+    ) -> Result<proto::Hold, Failure> {
+        match self {
+            Backend::Local(store) => local::add_hold(store, selection, reason),
+            Backend::Remote(remote) => remote.add_hold(selection, reason),
+        }
+    }
+
+    pub(crate) fn remove_hold(&self, id: u64) -> Result<proto::Hold, Failure> {
+        match self {
+            Backend::Local(store) => Ok(convert::hold(&store.remove_hold(id)?)),
+            Backend::Remote(remote) => remote.remove_hold(id),
+        }
+    }
+
+    pub(crate) fn holds(&self) -> Result<proto::ListHoldsResponse, Failure> {
+        match self {
+            Backend::Local(store) => Ok(convert::holds(store)),
+            Backend::Remote(remote) => remote.holds(),
+        }
+    }
+
+    pub(crate) fn accept_holds(&self) -> Result<(), Failure> {
+        match self {
+            Backend::Local(store) => Ok(store.accept_holds()?),
+            Backend::Remote(remote) => remote.accept_holds(),
         }
     }
 

@@ -201,6 +201,33 @@ impl Remote {
         let request = proto::CheckRequest {};
         Ok(self.runtime.block_on(self.client.admin().check(request))?.into_inner())
     }
+
+    pub(super) fn add_hold(
+        &self,
+        selection: proto::Selection,
+        reason: String,
+    ) -> Result<proto::Hold, Failure> {
+        let request = proto::AddHoldRequest { selection: Some(selection), reason };
+        let response = self.runtime.block_on(self.client.admin().add_hold(request))?;
+        response.into_inner().hold.ok_or(Failure::Protocol)
+    }
+
+    pub(super) fn remove_hold(&self, id: u64) -> Result<proto::Hold, Failure> {
+        let request = proto::RemoveHoldRequest { id };
+        let response = self.runtime.block_on(self.client.admin().remove_hold(request))?;
+        response.into_inner().hold.ok_or(Failure::Protocol)
+    }
+
+    pub(super) fn holds(&self) -> Result<proto::ListHoldsResponse, Failure> {
+        let request = proto::ListHoldsRequest {};
+        Ok(self.runtime.block_on(self.client.admin().list_holds(request))?.into_inner())
+    }
+
+    pub(super) fn accept_holds(&self) -> Result<(), Failure> {
+        let request = proto::AcceptHoldsRequest {};
+        self.runtime.block_on(self.client.admin().accept_holds(request))?;
+        Ok(())
+    }
 }
 
 fn interface(it: proto::Interface) -> Interface {

@@ -90,7 +90,7 @@ fn capture(args: &Extcap) -> Result<u8, Failure> {
     let path = args.fifo.as_deref().ok_or(Failure::NoFifo)?;
     let mut range = args.range.clone();
     // Wireshark leaves out what stands at its default.
-    range.since.get_or_insert_with(|| SINCE.to_owned());
+    range.about.since.get_or_insert_with(|| SINCE.to_owned());
     let selection = proto::Selection { filter: args.filter.clone(), ..within(&range)? };
     let backend = Backend::open(&args.place, false)?;
     let what = path.display().to_string();

@@ -2,9 +2,11 @@
 
 mod audit;
 mod config;
+mod expiring;
 mod extcap;
 mod flows;
 mod histogram;
+mod hold;
 mod import;
 mod live;
 mod query;
@@ -15,7 +17,7 @@ mod token;
 use tapstone::parse_instant;
 use tapstone_client::proto;
 
-use crate::cli::{Command, Range, Selectors};
+use crate::cli::{About, Command, Range, Selectors};
 use crate::exit::{COMPLETE, Failure, INCOMPLETE};
 use crate::service::convert;
 use crate::text;
@@ -33,6 +35,7 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Seal(args) => report::seal(args),
         Command::Capture(args) | Command::Serve(args) => serve::run(args),
         Command::Flush(args) => report::flush(args),
+        Command::Hold(args) => hold::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Config(args) => config::run(args),
         Command::Extcap(args) => extcap::run(args),
@@ -46,16 +49,20 @@ fn selection(selectors: &Selectors) -> Result<proto::Selection, Failure> {
 
 /// Everything of a range, whatever the filter.
 fn within(range: &Range) -> Result<proto::Selection, Failure> {
+    let after = range.after.map_or_else(Vec::new, tapstone::Cursor::to_bytes);
+    Ok(proto::Selection { limit: range.limit, after, ..about(&range.about)? })
+}
+
+/// Everything of a time and a metadata query.
+fn about(about: &About) -> Result<proto::Selection, Failure> {
     let now = convert::now();
     let instant =
         |text: &Option<String>| text.as_ref().map(|text| parse_instant(text, now)).transpose();
     Ok(proto::Selection {
-        since: instant(&range.since)?.map(convert::time),
-        until: instant(&range.until)?.map(convert::time),
-        filter: String::new(),
-        metadata: range.metadata.clone().unwrap_or_default(),
-        limit: range.limit,
-        after: range.after.map_or_else(Vec::new, tapstone::Cursor::to_bytes),
+        since: instant(&about.since)?.map(convert::time),
+        until: instant(&about.until)?.map(convert::time),
+        metadata: about.metadata.clone().unwrap_or_default(),
+        ..proto::Selection::default()
     })
 }
 

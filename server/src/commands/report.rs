@@ -49,10 +49,16 @@ fn info_json(info: &proto::InfoResponse) -> Value {
         "last": time(info.last.as_ref()),
         "interfaces": info.interfaces.iter().map(interface).collect::<Vec<_>>(),
         "lost": lost_json(&info.lost),
+        "holds": info.holds,
+        "held_back": info.held_back.as_ref().map(held_back_json),
         "captures": info.captures.iter().map(capture_json).collect::<Vec<_>>(),
         "damage": info.damage,
         "io": info.io,
     })
+}
+
+fn held_back_json(it: &proto::HeldBack) -> Value {
+    json!({ "segments": it.segments, "bytes": it.bytes, "falls_short": it.falls_short })
 }
 
 /// Packets that were lost, by cause.
@@ -129,6 +135,13 @@ fn print_info(info: &proto::InfoResponse) -> Result<(), Failure> {
         if !packets.is_empty() {
             row(name, lost_text(packets))?;
         }
+    }
+    if info.holds > 0 {
+        row("holds", info.holds.to_string())?;
+    }
+    if let Some(it) = &info.held_back {
+        let alarm = if it.falls_short { "; what does not fit is lost" } else { "" };
+        row("held", text::held_back(it.segments, it.bytes) + alarm)?;
     }
     info.damage.iter().try_for_each(|text| row("damage", text.clone()))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tapstone::{OpenOptions, Retention, Store, ThinError};
+use tapstone::{OpenOptions, Store, ThinError};
 use tapstone_client::proto;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -14,6 +14,7 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::expiring::expire;
 use super::live::{self, Live};
 use crate::access::Policy;
 use crate::backend::{open, socket};
@@ -24,12 +25,9 @@ use crate::listen::{ListenError, Listener, Tls};
 use crate::monitoring::{Metrics, Monitor, Ready, Telling, UPKEEP};
 use crate::service::Service;
 use crate::service::gate::Gate;
-use crate::text;
 
 /// How long requests under way may go on after the server was told to end.
 const DRAIN: Duration = Duration::from_secs(20);
-/// How often it is looked whether packets must go.
-const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 /// Bytes that may be under way to the server on one stream, and on one connection.
 const WINDOWS: (u32, u32) = (4 << 20, 16 << 20);
 /// Bytes of one frame to the server.
@@ -168,29 +166,6 @@ async fn serve(
     );
     fs::remove_file(socket).ok();
     report_of_capture.await.unwrap_or(Ok(()))
-}
-
-/// Lets the oldest packets go, for as long as this runs.
-async fn expire(store: Store, retention: Retention) {
-    if retention.keeps_everything() {
-        return;
-    }
-    tracing::info!("{}", text::retention(&retention));
-    loop {
-        let pass = {
-            let store = store.clone();
-            move || store.expire(&retention)
-        };
-        match tokio::task::spawn_blocking(pass).await {
-            Ok(Ok(report)) => report.gone.iter().for_each(|it| {
-                let (packets, bytes) = (it.packets, it.packet_bytes);
-                tracing::info!(packets, bytes, "packets were let go: {}", it.by);
-            }),
-            Ok(Err(error)) => tracing::error!(%error, "packets could not be let go"),
-            Err(error) => tracing::error!(%error, "packets could not be let go"),
-        }
-        tokio::time::sleep(EXPIRE_EVERY).await;
-    }
 }
 
 /// Stores what has come, and seals it.

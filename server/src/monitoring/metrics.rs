@@ -90,6 +90,11 @@ impl Metrics {
         for (cause, packets) in &info.lost {
             gauge!("tapstone_store_lost_packets", "cause" => cause.name()).set(*packets as f64);
         }
+        let held = info.held_back;
+        gauge!("tapstone_holds").set(info.holds as f64);
+        gauge!("tapstone_held_segments").set(held.segments as f64);
+        gauge!("tapstone_held_bytes").set(held.bytes as f64);
+        gauge!("tapstone_retention_falls_short").set(f64::from(u8::from(held.falls_short)));
         info.captures.iter().for_each(count_capture);
         let now = convert::state(&info);
         for state in convert::STATES {
@@ -186,6 +191,13 @@ fn describe() {
         "Blocks without packets passed over."
     );
     describe_gauge!("tapstone_store_lost_packets", "Packets lost while what is stored came.");
+    describe_gauge!("tapstone_holds", "Holds in force.");
+    describe_gauge!("tapstone_held_segments", "Segments that only holds keep.");
+    describe_gauge!("tapstone_held_bytes", "Bytes of those and of their splits.");
+    describe_gauge!(
+        "tapstone_retention_falls_short",
+        "Whether holds keep retention from making room: what does not fit is lost."
+    );
     describe_counter!("tapstone_capture_received_packets_total", "Live packets that came.");
     describe_counter!("tapstone_capture_stored_packets_total", "Live packets stored.");
     describe_counter!("tapstone_capture_stored_bytes_total", "Captured bytes of those.");

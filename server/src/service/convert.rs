@@ -2,8 +2,9 @@
 //! here too, so a server's answer and the store's own look the same.
 
 use tapstone::{
-    CaptureCounts, CheckReport, Completeness, Cursor, Flow, Flows, Group, GroupBy, Histogram,
-    ImportReport, Info, LossCause, Missing, ParseCursorError, Refused, Selection, Timestamp,
+    CaptureCounts, CheckReport, Completeness, Cursor, Flow, Flows, Group, GroupBy, HeldBack,
+    Histogram, Hold, ImportReport, Info, LossCause, Missing, NewHold, ParseCursorError, Refused,
+    Selection, Store, Timestamp,
 };
 use tapstone_client::{instant, proto};
 use tapstone_packet::flow::{Endpoint, KeyPart};
@@ -171,7 +172,37 @@ pub(crate) fn info(info: &Info) -> proto::InfoResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         lost: info.lost.iter().map(|(cause, packets)| lost(*cause, *packets)).collect(),
         captures: info.captures.iter().map(capture).collect(),
+        holds: info.holds,
+        held_back: Some(info.held_back).filter(|it| it.segments > 0).map(held_back),
     }
+}
+
+fn held_back(it: HeldBack) -> proto::HeldBack {
+    let HeldBack { segments, bytes, falls_short } = it;
+    proto::HeldBack { segments, bytes, falls_short }
+}
+
+pub(crate) fn new_hold(selection: Selection, reason: String, by: String) -> NewHold {
+    let Selection { since, until, filter, metadata, .. } = selection;
+    NewHold { since, until, filter, metadata, reason, by }
+}
+
+pub(crate) fn hold(hold: &Hold) -> proto::Hold {
+    proto::Hold {
+        id: hold.id,
+        since: hold.since.map(time),
+        until: hold.until.map(time),
+        filter: hold.filter.clone(),
+        metadata: hold.metadata.clone(),
+        reason: hold.reason.clone(),
+        by: hold.by.clone(),
+        added: Some(time(hold.added)),
+    }
+}
+
+pub(crate) fn holds(store: &Store) -> proto::ListHoldsResponse {
+    let holds = store.holds().iter().map(hold).collect();
+    proto::ListHoldsResponse { holds, in_doubt: store.holds_in_doubt() }
 }
 
 fn lost(cause: LossCause, packets: u64) -> proto::Lost {

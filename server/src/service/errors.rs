@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use tapstone::{
-    AuditError, CatalogError, ImportError, IngestError, ParseCursorError, QueryError, SealFailure,
+    AuditError, CatalogError, HoldError, ImportError, IngestError, ParseCursorError, QueryError,
+    SealFailure,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -64,6 +65,19 @@ pub(crate) fn seal(error: &SealFailure) -> Status {
 /// It cannot be made durable.
 pub(crate) fn flush(error: &IngestError) -> Status {
     status(Code::Unavailable, "STORE", None, error.to_string())
+}
+
+pub(crate) fn hold(error: &HoldError) -> Status {
+    let (code, reason, field) = match error {
+        HoldError::Query(error) => return query(error),
+        HoldError::EmptyRange => (Code::InvalidArgument, "TIME_RANGE", Some("selection.until")),
+        HoldError::NoReason => (Code::InvalidArgument, "NO_REASON", Some("reason")),
+        HoldError::TooLong { .. } => (Code::InvalidArgument, "TOO_LONG", None),
+        HoldError::TooMany => (Code::ResourceExhausted, "TOO_MANY_HOLDS", None),
+        HoldError::Unknown(_) => (Code::NotFound, "NO_HOLD", Some("id")),
+        HoldError::Ledger(_) => (Code::Unavailable, "STORE", None),
+    };
+    status(code, reason, field, error.to_string())
 }
 
 /// What cannot be told to the audit log is not done.

@@ -8,6 +8,7 @@ pub(crate) mod errors;
 mod flows;
 mod form;
 pub(crate) mod gate;
+mod holds;
 mod import;
 mod places;
 mod query;
@@ -249,5 +250,35 @@ impl Admin for Service {
             0,
         );
         Ok(Response::new(convert::checked(&report)))
+    }
+
+    async fn add_hold(
+        &self,
+        request: Request<proto::AddHoldRequest>,
+    ) -> Result<Response<proto::AddHoldResponse>, Status> {
+        let asker = gate::asker(&request)?;
+        holds::add(self, request.into_inner(), &asker).await.map(Response::new)
+    }
+
+    async fn remove_hold(
+        &self,
+        request: Request<proto::RemoveHoldRequest>,
+    ) -> Result<Response<proto::RemoveHoldResponse>, Status> {
+        let asker = gate::asker(&request)?;
+        holds::remove(self, request.into_inner().id, &asker).await.map(Response::new)
+    }
+
+    async fn list_holds(
+        &self,
+        request: Request<proto::ListHoldsRequest>,
+    ) -> Result<Response<proto::ListHoldsResponse>, Status> {
+        holds::list(self, &gate::asker(&request)?).await.map(Response::new)
+    }
+
+    async fn accept_holds(
+        &self,
+        request: Request<proto::AcceptHoldsRequest>,
+    ) -> Result<Response<proto::AcceptHoldsResponse>, Status> {
+        holds::accept(self, &gate::asker(&request)?).await.map(Response::new)
     }
 }

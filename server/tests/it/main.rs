@@ -6,6 +6,7 @@ mod access;
 mod commands;
 mod crash;
 mod exactness;
+mod holding;
 mod hostile;
 mod live;
 mod python;

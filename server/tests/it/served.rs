@@ -60,6 +60,11 @@ impl Served {
         panic!("it never said {words:?}, but {:#?}", self.log.lock().unwrap());
     }
 
+    /// How many lines of its log have these words.
+    pub(crate) fn times(&self, words: &str) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| line.contains(words)).count()
+    }
+
     /// The address that its log has behind these words.
     pub(crate) fn address_after(&self, words: &str) -> String {
         let line = self.wait_for(words);

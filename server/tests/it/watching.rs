@@ -20,7 +20,7 @@ use crate::served::Served;
 use crate::serving::stored;
 
 /// What is at a path: the status line and the body.
-fn get(address: &str, path: &str) -> (String, String) {
+pub(crate) fn get(address: &str, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
@@ -29,7 +29,7 @@ fn get(address: &str, path: &str) -> (String, String) {
     (head.lines().next().unwrap().to_owned(), body.to_owned())
 }
 
-fn metric(body: &str, name: &str) -> f64 {
+pub(crate) fn metric(body: &str, name: &str) -> f64 {
     let line =
         body.lines().find(|line| line.strip_prefix(name).is_some_and(|it| it.starts_with(' ')));
     let line = line.unwrap_or_else(|| panic!("{name} is not in\n{body}"));

@@ -17,7 +17,7 @@ use super::{
 /// The user that the server of these tests runs as.
 const OWN_UID: u32 = 990;
 
-const METHODS: [&str; 13] = [
+const METHODS: [&str; 17] = [
     "/tapstone.v1.Tapstone/Query",
     "/tapstone.v1.Tapstone/Count",
     "/tapstone.v1.Tapstone/Histogram",
@@ -27,6 +27,10 @@ const METHODS: [&str; 13] = [
     "/tapstone.v1.Admin/Flush",
     "/tapstone.v1.Admin/Seal",
     "/tapstone.v1.Admin/Check",
+    "/tapstone.v1.Admin/AddHold",
+    "/tapstone.v1.Admin/RemoveHold",
+    "/tapstone.v1.Admin/ListHolds",
+    "/tapstone.v1.Admin/AcceptHolds",
     "/grpc.health.v1.Health/Check",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/tapstone.v1.Admin/Shred",
