@@ -149,8 +149,9 @@ impl Judge<'_> {
                 if let Err(error) = looked {
                     self.outcome.damaged.push((place, error.to_string()));
                 }
+                // A needle must not wait for a whole piece.
+                yield_if_needed().await;
             }
-            yield_if_needed().await;
         }
     }
 
