@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tapstone::{Expired, ExpiredBy, Free, OpenOptions, Retention, Selection, Store, Timestamp};
 use tapstone_benches::workload::Workload;
+use tapstone_packet::capture_file::PcapWriter;
+use tapstone_packet::interface::{Interface, LinkType};
 
 use crate::support::{everything, import, open};
 
@@ -121,4 +123,63 @@ fn numbers_of_segments_are_not_given_again() {
     let name = fs::read_dir(dir.path().join("segments")).unwrap().next().unwrap().unwrap();
     let name = name.file_name().into_string().unwrap();
     assert_eq!(u32::from_str_radix(&name[12..20], 16), Ok(3), "{name}");
+}
+
+/// Bytes of the files of a store, its descriptors, and this process's memory in pages.
+fn footprint(folder: &Path) -> (u64, usize, u64) {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |it| it.len());
+    let files = |folder: &Path| -> u64 {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| if path.is_dir() { 0 } else { length(&path) }).sum()
+    };
+    let folders = ["", "segments", "splits", "wal", "keys"].map(|name| files(&folder.join(name)));
+    let memory = fs::read_to_string("/proc/self/statm").unwrap();
+    let resident = memory.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (folders.iter().sum(), fs::read_dir("/proc/self/fd").unwrap().count(), resident)
+}
+
+/// A hundred flows of four packets each.
+fn some_flows(cycle: u32) -> Vec<u8> {
+    let interface = Interface { snap_len: 65_535, ..Interface::new(LinkType::RAW) };
+    let mut bytes = Vec::new();
+    let writer = PcapWriter::start(&interface, &mut bytes);
+    for number in 0..400u16 {
+        let mut data = vec![0x45, 0, 0, 228, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        data.extend([(number % 100).to_be_bytes(), [0, 53], [0, 208], [0, 0]].concat());
+        data.extend(cycle.to_le_bytes().repeat(50));
+        let time = Timestamp::from_secs_nanos(1_700_000_000 + i64::from(cycle), number.into());
+        writer.packet(&interface, time, &data, data.len() as u32, &mut bytes).unwrap();
+    }
+    bytes
+}
+
+/// Some thirty times, and with `TAPSTONE_PROVE=1`, in a process of its own, a thousand times: then
+/// descriptors and memory are looked at as well.
+#[test]
+#[expect(clippy::print_stdout, reason = "how much was tried is part of the result")]
+fn room_comes_back_cycle_after_cycle() {
+    let alone = std::env::var_os("TAPSTONE_PROVE").is_some();
+    let (settled, cycles) = if alone { (200, 1000) } else { (10, 30) };
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let retention = Retention { max_size: Some(200_000), ..Retention::default() };
+    let mut gone = 0;
+    let mut at_first = (0, 0, 0);
+    for cycle in 0..cycles {
+        import(&store, &some_flows(cycle), "a.pcap");
+        store.seal().unwrap();
+        gone += store.expire(&retention).unwrap().gone.len();
+        if cycle == settled {
+            at_first = footprint(dir.path());
+        }
+    }
+    let at_last = footprint(dir.path());
+    println!("{gone} segments expired; bytes, descriptors, pages: {at_first:?}, then {at_last:?}");
+    assert!(gone as u32 > cycles - 10, "{gone} segments expired");
+    assert!(at_last.0 < at_first.0 * 5 / 4, "{at_first:?}, then {at_last:?}");
+    if alone {
+        assert_eq!(at_last.1, at_first.1, "descriptors");
+        assert!(at_last.2 < at_first.2 + 4096, "{at_first:?}, then {at_last:?}");
+    }
+    assert_eq!(store.check().damage, []);
 }
