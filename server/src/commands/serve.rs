@@ -125,6 +125,7 @@ async fn serve(
     });
     ready.set(true);
     tell_systemd(NotifyState::Ready);
+    let watched = tokio::spawn(tell_watchdog(store.clone()));
     let (told, is_told) = oneshot::channel();
     let (reported, report_of_capture) = oneshot::channel();
     let ended = async {
@@ -135,7 +136,8 @@ async fn serve(
         tell_systemd(NotifyState::Stopping);
         ready.set(false);
         report(&reporter, ServingStatus::NotServing).await;
-        // What was captured is safe first, whatever becomes of the requests.
+        // What was captured is safe first, whatever becomes of the requests. That may take longer
+        // than the watchdog waits, and systemd has a limit of its own for it.
         if live.is_there() {
             reported.send(end_capture(live, store.clone()).await).ok();
         }
@@ -152,10 +154,10 @@ async fn serve(
         served = served => served.map_err(ServeError::from)?,
         () = patience => tracing::warn!("requests that took too long were broken off"),
     }
-    // It holds the store.
-    if let Some(monitored) = monitored {
-        monitored.abort();
-        monitored.await.ok();
+    // They hold the store.
+    for task in monitored.into_iter().chain([watched]) {
+        task.abort();
+        task.await.ok();
     }
     tracing::info!(
         "{} connections served, {} handshakes failed, {} timed out, {} turned away",
@@ -199,6 +201,24 @@ async fn watched(monitor: Monitor, metrics: Metrics, ready: Ready) {
 fn tell_systemd(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "systemd cannot be told");
+    }
+}
+
+/// Tells systemd's watchdog, where there is one, that this is alive for as long as every shard and
+/// the catalog answer.
+async fn tell_watchdog(store: Store) {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        let asked = tokio::task::spawn_blocking({
+            let store = store.clone();
+            move || store.info()
+        });
+        match asked.await {
+            Ok(Ok(_)) => tell_systemd(NotifyState::Watchdog),
+            Ok(Err(error)) => tracing::error!(%error, "the store does not answer"),
+            Err(error) => tracing::error!(%error, "the store does not answer"),
+        }
+        tokio::time::sleep(patience / 3).await;
     }
 }
 

@@ -163,3 +163,29 @@ async fn requests_are_traced_to_a_collector() {
     assert_eq!(method.as_deref(), Some("/tapstone.v1.Tapstone/Count"));
     assert!(traced.end_time_unix_nano > traced.start_time_unix_nano);
 }
+
+/// systemd starts a server anew that does not say so in time.
+#[test]
+fn systemd_is_told_that_all_of_it_answers() {
+    let dir = stored(1 << 20);
+    let path = dir.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let mut server = std::process::Command::new(assert_cmd::cargo::cargo_bin!("tapstone"))
+        .args(["serve", "--store"])
+        .arg(dir.path().join("s"))
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "300000")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut told = Vec::new();
+    while told.len() < 4 {
+        let mut bytes = [0; 100];
+        let length = socket.recv(&mut bytes).unwrap();
+        told.push(String::from_utf8_lossy(&bytes[..length]).trim().to_owned());
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(told, ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]);
+}
