@@ -37,6 +37,7 @@ mod replay;
 mod retention;
 mod segment;
 mod shard;
+pub mod state;
 mod store;
 mod store_file;
 mod unindexed;
