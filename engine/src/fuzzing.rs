@@ -10,6 +10,7 @@ use crate::segment::description::Unit;
 use crate::segment::directory::Directory;
 use crate::segment::footer::SegmentMap;
 use crate::segment::format::{SegmentHeader, SegmentTrailer, UnitEnd};
+use crate::state::Transition;
 
 /// Reads bytes as the part of a segment, a log, the audit log or the ledger that the first byte
 /// chooses.
@@ -26,6 +27,9 @@ pub fn parse_for_fuzzing(bytes: &[u8]) {
         2 => {
             if let Some(record) = Record::decode(bytes) {
                 assert_eq!(Record::decode(&record.encode()), Some(record));
+            }
+            if let Some(transition) = Transition::decode(bytes) {
+                assert_eq!(Transition::decode(&transition.encode()), Some(transition));
             }
         }
         3 => {
