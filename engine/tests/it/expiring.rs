@@ -156,7 +156,6 @@ fn some_flows(cycle: u32) -> Vec<u8> {
 /// Some thirty times, and with `TAPSTONE_PROVE=1`, in a process of its own, a thousand times: then
 /// descriptors and memory are looked at as well.
 #[test]
-#[expect(clippy::print_stdout, reason = "how much was tried is part of the result")]
 fn room_comes_back_cycle_after_cycle() {
     let alone = std::env::var_os("TAPSTONE_PROVE").is_some();
     let (settled, cycles) = if alone { (200, 1000) } else { (10, 30) };
