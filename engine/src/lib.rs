@@ -20,6 +20,7 @@ mod check;
 mod flow_list;
 mod flows;
 mod fuzzing;
+mod head_file;
 mod holds;
 mod id;
 mod import;

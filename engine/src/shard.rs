@@ -68,9 +68,7 @@ impl IngestError {
                 WriteError::File(error) => Some(error),
                 WriteError::Key(_) => None,
             },
-            IngestError::Wal(error) => match &**error {
-                WalError::File(error) | WalError::Failed(error) => Some(error),
-            },
+            IngestError::Wal(error) => Some(error.file_error()),
             IngestError::Refused | IngestError::Lost => None,
         };
         file.is_some_and(tapstone_runtime::file::FileError::is_no_space)

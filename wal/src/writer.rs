@@ -21,6 +21,24 @@ pub enum WalError {
     Failed(FileError),
 }
 
+impl WalError {
+    /// What the file said, now or before.
+    #[must_use]
+    pub fn file_error(&self) -> &FileError {
+        match self {
+            WalError::File(error) | WalError::Failed(error) => error,
+        }
+    }
+}
+
+impl From<WalError> for FileError {
+    fn from(error: WalError) -> FileError {
+        match error {
+            WalError::File(error) | WalError::Failed(error) => error,
+        }
+    }
+}
+
 /// The log of one shard, open for appending.
 #[derive(Debug)]
 pub struct Wal {

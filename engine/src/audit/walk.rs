@@ -68,7 +68,7 @@ impl Walk {
         chain: Chain,
         store: StoreId,
         files: VecDeque<PathBuf>,
-        saved: &Saved,
+        saved: &Saved<AuditHead>,
     ) -> Walk {
         let (mut ready, path) = (VecDeque::new(), layout.audit_head());
         let mut tell = |what| {
@@ -78,7 +78,7 @@ impl Walk {
         let head = match saved {
             Saved::Head(head) => Some(*head),
             Saved::Damaged(why) => {
-                tell(AuditBreakKind::HeadDamaged(why.clone()));
+                tell(AuditBreakKind::HeadDamaged((*why).to_owned()));
                 None
             }
             Saved::Nothing => {

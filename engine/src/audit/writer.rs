@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_channel::{Receiver, Sender};
 use tapstone_runtime::file::FileError;
 use tapstone_runtime::{blocking, clock};
-use tapstone_wal::{Lsn, Wal, WalError};
+use tapstone_wal::{Lsn, Wal};
 
 use super::log::AuditError;
 use super::resume::{Resumed, resume};
@@ -136,7 +136,7 @@ impl Writer {
             last.hash = hash;
             wal.append(bytes);
         }
-        wal.commit().await.map_err(reason)?;
+        wal.commit().await?;
         let first = self.last.sequence + 1;
         self.last = last;
         self.wal = Some(wal);
@@ -159,7 +159,7 @@ impl Writer {
         self.file += 1;
         let path = log_files::file(&folder, self.file);
         let first = Lsn(self.last.sequence + 1);
-        Wal::create_file(path, self.context.store.0, NO_SHARD, first).await.map_err(reason)
+        Wal::create_file(path, self.context.store.0, NO_SHARD, first).await.map_err(FileError::from)
     }
 
     /// Writes the head now and then, and ends a file that is full.
@@ -188,7 +188,7 @@ impl Writer {
 
     async fn close(&self, wal: Wal) {
         // All of it is durable.
-        let failed = wal.close().await.map_err(reason).err();
+        let failed = wal.close().await.map_err(FileError::from).err();
         self.context.unindexed.tell(failed.map(|error| format!("audit log: {error}")));
     }
 
@@ -206,11 +206,5 @@ impl Writer {
             self.saved = Some(self.last.sequence);
         }
         Ok(())
-    }
-}
-
-fn reason(error: WalError) -> FileError {
-    match error {
-        WalError::File(error) | WalError::Failed(error) => error,
     }
 }

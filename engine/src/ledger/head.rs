@@ -3,83 +3,24 @@
 
 use std::path::Path;
 
-use tapstone_runtime::blocking;
 use tapstone_runtime::file::FileError;
 use tapstone_wal::Lsn;
-use zerocopy::byteorder::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::head_file;
+pub(super) use crate::head_file::Saved;
 use crate::id::StoreId;
 
 const MAGIC: [u8; 8] = *b"TAPSTLEH";
-const VERSION: u16 = 1;
 
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
-#[repr(C)]
-struct HeadFile {
-    magic: [u8; 8],
-    version: U16,
-    reserved: [u8; 6],
-    store: [u8; 16],
-    last: U64,
-    zeros: [u8; 20],
-    crc: U32,
-}
-
-const _: () = assert!(size_of::<HeadFile>() == 64);
-
-/// What the file says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Saved {
-    /// The last record that is in force; 0 when there is none yet.
-    Last(Lsn),
-    /// There is none.
-    Nothing,
-    /// It cannot be used, and why.
-    Damaged(&'static str),
-}
-
-pub(super) fn read(path: &Path, store: StoreId) -> Result<Saved, FileError> {
-    Ok(match blocking::read_file(path)? {
-        Some(bytes) => parse(&bytes, store).map_or_else(Saved::Damaged, Saved::Last),
-        None => Saved::Nothing,
-    })
-}
-
-fn parse(bytes: &[u8], store: StoreId) -> Result<Lsn, &'static str> {
-    let file = HeadFile::read_from_bytes(bytes).map_err(|_| "its length is wrong")?;
-    if file.magic != MAGIC {
-        return Err("it begins as something else");
-    }
-    if file.crc.get() != file.checksum() {
-        return Err("its checksum is wrong");
-    }
-    if file.version.get() != VERSION {
-        return Err("a newer Tapstone wrote it");
-    }
-    if file.store != store.0 {
-        return Err("it belongs to another store");
-    }
-    Ok(Lsn(file.last.get()))
+/// The last record that is in force; 0 when there is none yet.
+pub(super) fn read(path: &Path, store: StoreId) -> Result<Saved<Lsn>, FileError> {
+    let saved = head_file::read(path, MAGIC, store)?;
+    Ok(saved.and_then(|last| Ok(Lsn(u64::from_le_bytes(last)))))
 }
 
 /// Puts it in place of what is there, durably.
 pub(super) fn write(path: &Path, store: StoreId, last: Lsn) -> Result<(), FileError> {
-    let mut file = HeadFile {
-        magic: MAGIC,
-        version: U16::new(VERSION),
-        store: store.0,
-        last: U64::new(last.0),
-        ..HeadFile::new_zeroed()
-    };
-    file.crc = U32::new(file.checksum());
-    blocking::replace_file(path, file.as_bytes())
-}
-
-impl HeadFile {
-    fn checksum(&self) -> u32 {
-        crc32c::crc32c(&self.as_bytes()[..size_of::<HeadFile>() - 4])
-    }
+    head_file::write(path, MAGIC, store, &last.0.to_le_bytes())
 }
 
 #[cfg(test)]
@@ -93,14 +34,17 @@ mod tests {
         let store = StoreId([4; 16]);
         assert_eq!(read(&path, store).unwrap(), Saved::Nothing);
         write(&path, store, Lsn(5)).unwrap();
-        assert_eq!(read(&path, store).unwrap(), Saved::Last(Lsn(5)));
+        assert_eq!(read(&path, store).unwrap(), Saved::Head(Lsn(5)));
         assert!(matches!(read(&path, StoreId([5; 16])).unwrap(), Saved::Damaged(_)));
         let bytes = std::fs::read(&path).unwrap();
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 0x10;
-            assert!(parse(&bad, store).is_err(), "byte {at}");
-            assert!(parse(&bytes[..at], store).is_err(), "length {at}");
+            for (what, bytes) in [("byte", &bad[..]), ("length", &bytes[..at])] {
+                std::fs::write(&path, bytes).unwrap();
+                let saved = read(&path, store).unwrap();
+                assert!(matches!(saved, Saved::Damaged(_)), "{what} {at}");
+            }
         }
     }
 }

@@ -38,8 +38,8 @@ pub(super) fn read(layout: &Layout, store: StoreId) -> Found {
     });
     found.file = files.last().map_or(0, |(number, _)| *number);
     match head::read(&head, store) {
-        Ok(Saved::Last(Lsn(0))) => {}
-        Ok(Saved::Last(last)) => {
+        Ok(Saved::Head(Lsn(0))) => {}
+        Ok(Saved::Head(last)) => {
             let number = file_of(last);
             found.file = found.file.max(number);
             found.follow(&log_files::file(&folder, number), store, number, Some(last));

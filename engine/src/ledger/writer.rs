@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_channel::{Receiver, Sender};
 use tapstone_runtime::blocking;
 use tapstone_runtime::file::FileError;
-use tapstone_wal::{Lsn, Wal, WalError};
+use tapstone_wal::{Lsn, Wal};
 
 use super::first_of;
 use super::handle::LedgerError;
@@ -87,7 +87,7 @@ impl Writer {
         if let Err(error) = wal.commit().await {
             // It may stay as it is: no head names it.
             wal.give_up().await.ok();
-            return Err(reason(error));
+            return Err(error.into());
         }
         let Context { layout, store, .. } = &self.context;
         if let Err(error) = head::write(&layout.ledger_head(), *store, last) {
@@ -119,7 +119,7 @@ impl Writer {
         blocking::create_dir(&folder)?;
         self.file += 1;
         let (path, first) = (log_files::file(&folder, self.file), first_of(self.file));
-        Wal::create_file(path, store.0, NO_SHARD, first).await.map_err(reason)
+        Wal::create_file(path, store.0, NO_SHARD, first).await.map_err(FileError::from)
     }
 
     /// Removes the files before the one in force. Those that were damaged are kept until somebody
@@ -143,11 +143,5 @@ async fn close(wal: Wal) {
     // All that anybody was promised is durable.
     if let Err(error) = wal.close().await {
         tracing::warn!(%error, "the ledger");
-    }
-}
-
-fn reason(error: WalError) -> FileError {
-    match error {
-        WalError::File(error) | WalError::Failed(error) => error,
     }
 }
