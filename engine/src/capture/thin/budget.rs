@@ -21,7 +21,7 @@ const ACK: u8 = 0x10;
 struct Entry {
     /// Hash of the flow's key; 0 for nobody.
     flow: u64,
-    /// Bytes that may still be stored.
+    /// Bytes that may still be stored; more than ever come where there is no bound.
     left: u64,
     /// Second of the last packet.
     seen: u32,
@@ -72,9 +72,7 @@ impl Budgets {
         if entry.left == 0 {
             return true;
         }
-        if entry.left != u64::MAX {
-            entry.left = entry.left.saturating_sub(data.len() as u64);
-        }
+        entry.left = entry.left.saturating_sub(data.len() as u64);
         false
     }
 }

@@ -41,14 +41,7 @@ fn mirrored_packets_are_stored_as_they_came_and_found_by_what_is_in_them() {
         geneve(42, &inner(7)),
         geneve(42, &inner(8)),
     ];
-    let interface = Interface { snap_len: 65_535, ..Interface::new(LinkType::ETHERNET) };
-    let mut bytes = Vec::new();
-    let writer = PcapWriter::start(&interface, &mut bytes);
-    let time = Timestamp::from_secs_nanos(1_700_000_000, 0);
-    for frame in &frames {
-        writer.packet(&interface, time, frame, frame.len() as u32, &mut bytes).unwrap();
-    }
-    std::fs::write(&file, bytes).unwrap();
+    std::fs::write(&file, capture_of(&frames)).unwrap();
     let capturing = capture(&net, &store, &["--filter", "udp port 4789 or udp port 6081"]);
     if !replay(&net, &file, 1) {
         return;
@@ -73,10 +66,5 @@ fn mirrored_packets_are_stored_as_they_came_and_found_by_what_is_in_them() {
     check();
     assert_eq!(counts(&capturing.end()), (4, 4, 0, 0));
     check();
-    let place = ["query", "--store", store.to_str().unwrap(), "-w", "-", "--format", "pcap"];
-    let tapstone = assert_cmd::cargo::cargo_bin!("tapstone");
-    let output = Command::new(tapstone).args(place).output().unwrap();
-    let stored: Vec<Vec<u8>> =
-        read(&output.stdout).packets.into_iter().map(|(_, raw)| raw.data.to_vec()).collect();
-    assert_eq!(stored, frames, "byte for byte");
+    assert_eq!(stored(&store, ""), frames, "byte for byte");
 }

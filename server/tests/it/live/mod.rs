@@ -117,21 +117,23 @@ fn count(store: &Path, words: &[&str]) -> (u64, i32) {
     (count.unwrap_or_else(|_| panic!("{out}{err}")), code)
 }
 
+/// The stored packets that match.
+fn stored(store: &Path, filter: &str) -> Vec<Vec<u8>> {
+    let place = ["query", "--store", store.to_str().unwrap(), "-w", "-", "--format", "pcap"];
+    let tapstone = assert_cmd::cargo::cargo_bin!("tapstone");
+    let output = Command::new(tapstone).args(place).arg(filter).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    read(&output.stdout).packets.into_iter().map(|(_, raw)| raw.data.to_vec()).collect()
+}
+
 /// The numbers of the datagrams that are stored.
 fn numbers(store: &Path) -> Vec<u64> {
-    let place = ["query", "--store", store.to_str().unwrap(), "-w", "-", "--format", "pcap"];
-    let output = Command::new(assert_cmd::cargo::cargo_bin!("tapstone"))
-        .args(place)
-        .arg("udp port 9000")
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(0));
     let number = |data: &[u8]| {
         let payload = &data[HEADERS..];
         assert!(payload[8..].iter().all(|byte| *byte == 0xa5));
         u64::from_le_bytes(payload[..8].try_into().unwrap())
     };
-    read(&output.stdout).packets.iter().map(|(_, raw)| number(&raw.data)).collect()
+    stored(store, "udp port 9000").iter().map(|data| number(data)).collect()
 }
 
 #[test]
@@ -203,10 +205,7 @@ fn what_is_lost_is_counted_to_the_packet_and_told_in_answers() {
 
 /// Datagrams to port 9000 in a capture file, numbered as `name` says, every second with a VLAN tag.
 fn half_tagged(count: u64, name: fn(u64) -> u64) -> Vec<u8> {
-    let interface = Interface { snap_len: 65_535, ..Interface::new(LinkType::ETHERNET) };
-    let mut bytes = Vec::new();
-    let writer = PcapWriter::start(&interface, &mut bytes);
-    for number in 0..count {
+    let frame = |number: u64| {
         let mut frame = vec![2, 0, 0, 0, 0, 0x77, 2, 0, 0, 0, 0, 1];
         if number.is_multiple_of(2) {
             frame.extend([0x81, 0, 0x60, 5]);
@@ -214,8 +213,19 @@ fn half_tagged(count: u64, name: fn(u64) -> u64) -> Vec<u8> {
         frame.extend([8, 0, 0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 0x77]);
         frame.extend([0x30, 0x39, 0x23, 0x28, 0, 16, 0, 0]);
         frame.extend(name(number).to_le_bytes());
-        let time = Timestamp::from_secs_nanos(1_700_000_000, 0);
-        writer.packet(&interface, time, &frame, frame.len() as u32, &mut bytes).unwrap();
+        frame
+    };
+    capture_of(&(0..count).map(frame).collect::<Vec<_>>())
+}
+
+/// A capture file of Ethernet frames.
+fn capture_of(frames: &[Vec<u8>]) -> Vec<u8> {
+    let interface = Interface { snap_len: 65_535, ..Interface::new(LinkType::ETHERNET) };
+    let mut bytes = Vec::new();
+    let writer = PcapWriter::start(&interface, &mut bytes);
+    let time = Timestamp::from_secs_nanos(1_700_000_000, 0);
+    for frame in frames {
+        writer.packet(&interface, time, frame, frame.len() as u32, &mut bytes).unwrap();
     }
     bytes
 }
