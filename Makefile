@@ -35,7 +35,7 @@ bench-load: setup
 bench-live: setup
 	scripts/bench-live
 
-# Tries every promise of docs/reliability.md and prints one table, in about fifteen minutes (four with
+# Tries every promise of docs/reliability.md and prints one table, in about twelve minutes (four with
 # SHORT=1); needs root and 40 GB of disk.
 prove: setup
 	scripts/prove
@@ -48,7 +48,7 @@ sim: setup
 powercut: setup
 	scripts/powercut
 
-# Plants faults, each of which the simulation or the power cuts must show, in about eight minutes; needs root.
+# Plants faults, each of which the simulation or the power cuts must show, in about four minutes; needs root.
 mutants: setup
 	scripts/mutants
 
