@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, MultiHeaders, SockFlag, SockType, bind, sendmmsg,
+    socket,
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Datagrams that one call sends.
@@ -82,19 +85,33 @@ impl Network {
         length: usize,
         rate: Option<u64>,
     ) -> io::Result<f64> {
+        self.send_flows(Flows::One, port, numbers, length, rate)
+    }
+
+    /// The same, of many flows.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be sent.
+    ///
+    /// # Panics
+    ///
+    /// When the length has no room for the number.
+    pub fn send_flows(
+        &self,
+        flows: Flows,
+        port: u16,
+        numbers: Range<u64>,
+        length: usize,
+        rate: Option<u64>,
+    ) -> io::Result<f64> {
         assert!(length >= 8, "no room for a number");
         let namespace = File::open(format!("/run/netns/{}", self.name))?;
         let send = move || {
             // Only this thread goes there.
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            let socket = UdpSocket::bind("10.9.0.1:12345")?;
-            send_all(
-                &socket,
-                SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 77), port),
-                numbers,
-                length,
-                rate,
-            )
+            let socket = raw_socket("sends")?;
+            send_all(&socket, &Datagrams { flows, port, length }, numbers, rate)
         };
         std::thread::spawn(send).join().expect("the sender does not panic")
     }
@@ -106,16 +123,105 @@ impl Drop for Network {
     }
 }
 
-fn send_all(
-    socket: &UdpSocket,
-    to: SocketAddrV4,
-    numbers: Range<u64>,
+/// What flows the datagrams are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flows {
+    /// All of one.
+    One,
+    /// Of each flow seven, as much as most conversations have, with those of [`Flows::AT_ONCE`]
+    /// between them.
+    Short,
+}
+
+impl Flows {
+    /// Short flows that go on at the same time.
+    pub const AT_ONCE: u64 = 4096;
+    /// Packets of a short flow.
+    pub const PACKETS: u64 = 7;
+
+    /// The flow of a packet.
+    fn of(self, number: u64) -> u64 {
+        match self {
+            Flows::One => 0,
+            Flows::Short => {
+                let group = number / (Self::AT_ONCE * Self::PACKETS);
+                group * Self::AT_ONCE + number % Self::AT_ONCE
+            }
+        }
+    }
+
+    /// What finds the flow of a packet that was sent to a port.
+    #[must_use]
+    pub fn filter(self, port: u16, number: u64) -> String {
+        let (host, from) = self.source(number);
+        format!("src host 10.9.0.{host} and udp src port {from} and udp dst port {port}")
+    }
+
+    /// The last byte of the address that a packet comes from, and its port.
+    fn source(self, number: u64) -> (u8, u16) {
+        let flow = self.of(number);
+        // Many hosts, each of which asks from one port after the other.
+        ((flow % 200) as u8 + 1, 1024 + (flow / 200 % 60_000) as u16)
+    }
+}
+
+/// UDP from 10.9.0.x to 10.9.0.77, in Ethernet frames.
+struct Datagrams {
+    flows: Flows,
+    port: u16,
     length: usize,
+}
+
+impl Datagrams {
+    /// A frame that lacks what makes it one of a flow, and its number.
+    fn blank(&self) -> Vec<u8> {
+        let (ip, udp) = ((self.length + 28) as u16, (self.length + 8) as u16);
+        let mut frame = vec![2, 0, 0, 0, 0, 0x77, 2, 0, 0, 0, 0, 1, 8, 0];
+        frame.extend([0x45, 0]);
+        frame.extend(ip.to_be_bytes());
+        frame.extend([0, 0, 0x40, 0, 64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 77]);
+        frame.extend(12345u16.to_be_bytes());
+        frame.extend(self.port.to_be_bytes());
+        frame.extend(udp.to_be_bytes());
+        frame.extend([0, 0]);
+        frame.resize(HEADERS + self.length, 0xa5);
+        frame
+    }
+
+    fn fill(&self, frame: &mut [u8], number: u64) {
+        let (host, from) = self.flows.source(number);
+        frame[29] = host;
+        frame[34..36].copy_from_slice(&from.to_be_bytes());
+        frame[24..26].copy_from_slice(&[0, 0]);
+        let words = frame[14..34].chunks_exact(2);
+        let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+        let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+        frame[HEADERS..HEADERS + 8].copy_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// A socket that sends frames out of an interface.
+fn raw_socket(interface: &str) -> io::Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::Packet, SockType::Raw);
+    let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    let link = |it: InterfaceAddress| it.address?.as_link_addr().copied();
+    let mut addresses = getifaddrs()?.filter(|it| it.interface_name == interface);
+    let address = addresses.find_map(link);
+    let address = address.ok_or_else(|| io::Error::other(format!("there is no {interface}")))?;
+    bind(socket.as_raw_fd(), &address)?;
+    Ok(socket)
+}
+
+fn send_all(
+    socket: &OwnedFd,
+    datagrams: &Datagrams,
+    numbers: Range<u64>,
     rate: Option<u64>,
 ) -> io::Result<f64> {
-    let mut payloads = vec![vec![0xa5; length]; TOGETHER];
-    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(TOGETHER, None);
-    let to = [Some(SockaddrIn::from(to)); TOGETHER];
+    let mut frames = vec![datagrams.blank(); TOGETHER];
+    let mut headers = MultiHeaders::<()>::preallocate(TOGETHER, None);
+    let nobody = [None; TOGETHER];
     let none: [ControlMessage<'_>; 0] = [];
     let began = Instant::now();
     let mut next = numbers.start;
@@ -130,19 +236,14 @@ fn send_all(
                 }
             }
         }
-        for (payload, number) in payloads.iter_mut().zip(next..) {
-            payload[..8].copy_from_slice(&number.to_le_bytes());
+        for (frame, number) in frames.iter_mut().zip(next..).take(count) {
+            datagrams.fill(frame, number);
         }
         let slices: Vec<[IoSlice<'_>; 1]> =
-            payloads[..count].iter().map(|payload| [IoSlice::new(payload)]).collect();
-        let sent = sendmmsg(
-            socket.as_raw_fd(),
-            &mut headers,
-            &slices,
-            &to[..count],
-            none,
-            MsgFlags::empty(),
-        )?;
+            frames[..count].iter().map(|frame| [IoSlice::new(frame)]).collect();
+        let to = &nobody[..count];
+        let fd = socket.as_raw_fd();
+        let sent = sendmmsg(fd, &mut headers, &slices, to, none, MsgFlags::empty())?;
         next += sent.count() as u64;
     }
     Ok(began.elapsed().as_secs_f64())
