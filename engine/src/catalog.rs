@@ -2,17 +2,22 @@
 //! module that names redb. Everything in it can be rebuilt from segments and splits
 //! (docs/format/catalog.md).
 
+mod kept;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::{
     Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
+use tapstone_index::Summary;
+use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::blocking::{self, RandomAccessFile};
 use tapstone_runtime::file::FileError;
@@ -21,6 +26,7 @@ use crate::capture::loss::Loss;
 use crate::id::SegmentId;
 use crate::retention::Expired;
 use crate::segment::description::Checkpoint;
+use kept::Kept;
 
 const VERSION: u64 = 1;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -125,12 +131,22 @@ pub(crate) struct Catalog {
     /// Whether redb panicked over pages that changed on the disk. It is not asked any more then,
     /// and not closed, which would trip over them again.
     damaged: AtomicBool,
+    kept: Kept,
+}
+
+/// The sealed segments, as the catalog has them.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    /// In the order they were begun.
+    pub(crate) rows: BTreeMap<SegmentId, SegmentRow>,
+    /// Their interfaces, each once.
+    pub(crate) interfaces: Vec<Interface>,
 }
 
 impl Catalog {
     fn new(path: &Path, database: Database) -> Catalog {
-        let damaged = AtomicBool::new(false);
-        Catalog { path: path.to_owned(), database: Some(database), damaged }
+        let (path, damaged) = (path.to_owned(), AtomicBool::new(false));
+        Catalog { path, database: Some(database), damaged, kept: Kept::default() }
     }
 
     /// Opens the catalog, making an empty one where there is none.
@@ -186,8 +202,12 @@ impl Catalog {
         })
     }
 
-    /// The sealed segments, in the order they were begun.
-    pub(crate) fn segments(&self) -> Result<BTreeMap<SegmentId, SegmentRow>, CatalogError> {
+    /// The sealed segments. They are read when they have changed.
+    pub(crate) fn segments(&self) -> Result<Arc<Segments>, CatalogError> {
+        self.kept.get(|| self.read_segments())
+    }
+
+    fn read_segments(&self) -> Result<Segments, CatalogError> {
         let rows = self.read(|transaction| {
             let table = transaction.open_table(SEGMENTS)?;
             let mut rows = Vec::new();
@@ -197,20 +217,25 @@ impl Catalog {
             }
             Ok(rows)
         })?;
-        rows.into_iter()
-            .map(|(id, value)| Ok((id, self.parse(&value, || format!("segment {id}"))?)))
-            .collect()
+        let parsed = rows
+            .into_iter()
+            .map(|(id, value)| Ok((id, self.parse(&value, || format!("segment {id}"))?)));
+        Ok(Segments::of(parsed.collect::<Result<_, CatalogError>>()?))
     }
 
-    /// The summaries of the sealed segments' splits.
-    pub(crate) fn summaries(&self) -> Result<BTreeMap<SegmentId, Vec<u8>>, CatalogError> {
+    /// Asks about the summaries of these segments' splits, without taking a copy of any.
+    pub(crate) fn ask_summaries(
+        &self,
+        ids: &[SegmentId],
+        ask: impl Fn(Summary<'_>) -> bool,
+    ) -> Result<Vec<Option<bool>>, CatalogError> {
         self.read(|transaction| {
             let table = transaction.open_table(SUMMARIES)?;
-            table
-                .iter()?
-                .map(|row| row.map(|(id, value)| (SegmentId(*id.value()), value.value().to_vec())))
-                .collect::<Result<_, _>>()
-                .map_err(Into::into)
+            let answer = |id: &SegmentId| {
+                let summary = table.get(&id.0)?;
+                Ok(summary.map(|summary| ask(Summary::new(summary.value()))))
+            };
+            ids.iter().map(answer).collect()
         })
     }
 
@@ -336,6 +361,7 @@ impl Catalog {
             transaction.set_quick_repair(true);
             writing(&transaction)?;
             transaction.commit()?;
+            self.kept.forget();
             Ok(())
         })
     }
@@ -471,6 +497,7 @@ pub(crate) mod attos {
 mod tests {
     use super::*;
     use crate::id::StoreId;
+    use crate::retention::ExpiredBy;
 
     fn sealed(sequence: u32) -> Sealed {
         let checkpoint = Checkpoint { offset: 10, hash: u128::MAX, packets: 5 };
@@ -505,11 +532,28 @@ mod tests {
         let (a, b) = (sealed(1), sealed(2));
         Catalog::open(&path).unwrap().add(&[b, a]).unwrap();
         let catalog = Catalog::open(&path).unwrap();
-        let rows: Vec<_> = catalog.segments().unwrap().into_iter().collect();
+        let segments = catalog.segments().unwrap();
+        let rows: Vec<_> = segments.rows.iter().collect();
         assert_eq!(rows.len(), 2);
-        assert_eq!((rows[0].0, &rows[0].1), (sealed(1).id, &sealed(1).row));
-        assert_eq!(catalog.summaries().unwrap()[&sealed(2).id], [1, 2, 3]);
+        assert_eq!(rows[0], (&sealed(1).id, &sealed(1).row));
+        let ids = [sealed(2).id, sealed(3).id];
+        let answers = catalog.ask_summaries(&ids, |it| it == Summary::new(&[1, 2, 3]));
+        assert_eq!(answers.unwrap(), [Some(true), None]);
         assert_eq!(catalog.checkpoints().unwrap()[&(10, u128::MAX)].source, "a.pcap");
+    }
+
+    #[test]
+    fn what_changes_is_seen_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&dir.path().join("catalog.redb")).unwrap();
+        let ids = || catalog.segments().unwrap().rows.keys().copied().collect::<Vec<_>>();
+        assert_eq!(ids(), []);
+        catalog.add(&[sealed(1), sealed(2)]).unwrap();
+        assert_eq!(ids(), [sealed(1).id, sealed(2).id]);
+        let expired = Expired::of(&sealed(1).row, ExpiredBy::Age);
+        catalog.begin_expiring(sealed(1).id, expired, &[]).unwrap();
+        assert_eq!(ids(), [sealed(2).id]);
+        assert!(Arc::ptr_eq(&catalog.segments().unwrap(), &catalog.segments().unwrap()));
     }
 
     #[test]

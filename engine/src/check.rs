@@ -72,14 +72,14 @@ impl Store {
             report.add(layout.root().to_owned(), None, text);
         }
         let without_row = self.segments_without_row();
-        let rows = match self.inner.catalog.segments() {
-            Ok(rows) => rows,
+        let segments = match self.inner.catalog.segments() {
+            Ok(segments) => segments,
             Err(error) => {
                 report.add(layout.catalog(), None, error);
                 Default::default()
             }
         };
-        for (id, row) in &rows {
+        for (id, row) in &segments.rows {
             self.check_sealed(*id, row, &mut report);
         }
         match blocking::list_dir(&layout.segments()) {
@@ -87,8 +87,10 @@ impl Store {
                 for name in names {
                     let id = name.to_str().and_then(|name| name.strip_suffix(".seg"));
                     let id = id.and_then(|id| id.parse::<SegmentId>().ok());
-                    let known =
-                        |id| rows.contains_key(&id) || without_row.iter().any(|it| it.id() == id);
+                    let known = |id| {
+                        segments.rows.contains_key(&id)
+                            || without_row.iter().any(|it| it.id() == id)
+                    };
                     if id.is_some_and(|id| !known(id)) {
                         let what = "it is not in the catalog; run: tapstone rebuild";
                         report.add(layout.segments().join(&name), None, what);
@@ -97,7 +99,9 @@ impl Store {
             }
             Err(error) => report.add(layout.segments(), None, error),
         }
-        for segment in without_row.iter().filter(|segment| !rows.contains_key(&segment.id())) {
+        for segment in
+            without_row.iter().filter(|segment| !segments.rows.contains_key(&segment.id()))
+        {
             self.check_blocks(segment, u32::MAX, &mut report);
         }
         match read_folder(&layout.wal()) {

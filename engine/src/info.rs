@@ -63,7 +63,7 @@ impl Store {
     /// When the catalog cannot be read.
     pub fn info(&self) -> Result<Info, CatalogError> {
         let without_row = self.segments_without_row();
-        let rows = self.inner.catalog.segments()?;
+        let rows = &self.inner.catalog.segments()?.rows;
         let mut info = Info {
             store: self.id(),
             packets: rows.values().map(|row| row.packets).sum(),

@@ -4,6 +4,7 @@
 mod inbox;
 mod view;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use crate::unindexed::Unindexed;
 
 pub(crate) use inbox::Inbox;
 use view::View;
-pub(crate) use view::{Look, OpenView};
+pub(crate) use view::{Look, OpenView, Published};
 
 /// Units written before they are made durable together.
 const UNITS_PER_COMMIT: usize = 4;
@@ -150,11 +151,11 @@ struct Open {
 }
 
 impl Shard {
-    pub(crate) fn new(context: Context, number: u16) -> Shard {
+    pub(crate) fn new(context: Context, number: u16, published: Arc<Published>) -> Shard {
         Shard {
             context,
             number,
-            view: Rc::default(),
+            view: Rc::new(View { tracker: RefCell::default(), published }),
             open: None,
             failure: None,
             flow_of: Vec::new(),
@@ -238,12 +239,12 @@ impl Shard {
         let Some(open) = self.open.take() else { return };
         open.uncommitted.iter().for_each(|(_, entry)| self.refuse(entry, error));
         self.view.tracker.borrow_mut().end_segment();
-        *self.view.durable.borrow_mut() = None;
         // From here on queries find it there. Its flows are not known: the table has those of what
         // was refused as well.
         let left = Arc::new(open.writer.durable_part(open.durable_units));
         let (unindexed, id) = (Arc::clone(&self.context.unindexed), left.id());
         unindexed.add(Arc::clone(&left), None);
+        self.view.published.set_durable(None);
         unindexed.give_up(id);
         // The log first: it may vouch for what is cut off then.
         let cut = match open.wal.give_up().await {
@@ -273,9 +274,8 @@ impl Shard {
 
     /// Books packets that were taken and cannot be stored.
     fn refuse(&mut self, entry: &account::Entry, error: &IngestError) {
-        let mut losses = self.view.losses.borrow_mut();
-        let refused = entry.refuse(error);
-        *losses = loss::condense(losses.iter().copied().chain(refused));
+        let before = self.view.published.losses().into_iter();
+        self.view.published.set_losses(loss::condense(before.chain(entry.refuse(error))));
     }
 
     async fn begin(&self) -> Result<Open, IngestError> {
@@ -367,10 +367,8 @@ impl Shard {
         count(&mut tracker.borrow_mut().table, &self.entries);
         let options = ordered_options(batch, &self.order);
         let used = numbers.iter().zip(&*batch.interfaces).filter(|(number, _)| number.is_some());
-        let losses = {
-            let before = self.view.losses.borrow();
-            loss::condense(batch.losses.iter().chain(&*before).copied())
-        };
+        let before = self.view.published.losses();
+        let losses = loss::condense(batch.losses.iter().chain(&before).copied());
         let unit = UnitPackets {
             arena: &batch.arena,
             entries: &self.entries,
@@ -384,7 +382,7 @@ impl Shard {
         };
         let add_run = |flow, block| tracker.borrow_mut().table.add_block(flow, block);
         let stored = open.writer.write_unit(unit, add_run).await?;
-        self.view.losses.borrow_mut().clear();
+        self.view.published.set_losses(Vec::new());
         open.uncommitted.push((stored, account::Entry::of(batch, losses)));
         Ok(())
     }
@@ -407,7 +405,7 @@ impl Shard {
 
     /// Writes what was lost and nothing came after.
     async fn write_losses(&mut self) -> Result<(), IngestError> {
-        if self.view.losses.borrow().is_empty() {
+        if self.view.published.losses().is_empty() {
             return Ok(());
         }
         self.begin_and_write(&Batch::empty()).await
@@ -426,7 +424,7 @@ impl Shard {
         open.uncommitted.drain(..).for_each(|(_, entry)| entry.store());
         open.durable_units = open.writer.map().units.len();
         let durable = Arc::new(open.writer.durable_part(open.durable_units));
-        *self.view.durable.borrow_mut() = Some(durable);
+        self.view.published.set_durable(Some(durable));
         Ok(())
     }
 
@@ -466,11 +464,11 @@ impl Shard {
         let Some(open) = self.open.take() else { return Ok(()) };
         let (table, answers) = self.view.tracker.borrow_mut().end_segment();
         let table = Arc::new(table);
-        *self.view.durable.borrow_mut() = None;
         // From here on queries find it there, until they find it in the catalog.
         let unindexed = &self.context.unindexed;
         let segment = Arc::new(open.writer.durable_part(open.durable_units));
         unindexed.add(Arc::clone(&segment), Some(Arc::clone(&table)));
+        self.view.published.set_durable(None);
         let finished = Self::finish(open, table.len() as u32).await;
         let (segment, stored_bytes, wal) = finished.inspect_err(|error| {
             unindexed.tell([format!("{} could not be sealed: {error}", segment.path.display())]);

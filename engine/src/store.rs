@@ -40,7 +40,7 @@ use crate::recovery::{self, RecoverError};
 use crate::retention::HeldBack;
 use crate::segment::reader::{self, OpenSegmentError, Segment};
 use crate::segment::split_file;
-use crate::shard::{Command, Context, IngestError, Look, OpenView, SealFailure, Shard};
+use crate::shard::{Command, Context, IngestError, Look, OpenView, Published, SealFailure, Shard};
 use crate::store_file::{self, StoreFileError};
 use crate::unindexed::Unindexed;
 
@@ -118,7 +118,7 @@ pub(crate) struct Inner {
     pub(crate) names: Arc<NameCache>,
     pub(crate) shards: Shards,
     commands: Vec<Sender<Command>>,
-    looks: Vec<Sender<Look>>,
+    looks: Vec<(Sender<Look>, Arc<Published>)>,
     next_shard: AtomicUsize,
     segments: Mutex<BTreeMap<SegmentId, Arc<Segment>>>,
     splits: Mutex<BTreeMap<SegmentId, Arc<Split>>>,
@@ -318,9 +318,10 @@ impl Store {
         &self.inner.commands[shard]
     }
 
-    /// What can be read of the segments that are being written.
-    pub(crate) fn look_at_open_segments(&self, predicates: &[Predicate]) -> Vec<OpenView> {
-        self.look(|done| Look::Open(predicates.to_vec(), done))
+    /// What can be read of the segments that are being written, and which of their flows satisfy a
+    /// predicate.
+    pub(crate) fn look_at_open_segments(&self, predicate: &Predicate) -> Vec<OpenView> {
+        self.look(Published::has_open_segment, |done| Look::Open(predicate.clone(), done))
     }
 
     /// What is known of flows of a segment, of all of them or of some.
@@ -330,8 +331,8 @@ impl Store {
         flows: Option<&FlowSet>,
     ) -> Result<Vec<FlowRow>, String> {
         // In the order in which a segment wanders.
-        let open = self.look(|done| Look::Rows(segment, flows.cloned(), done)).pop();
-        if let Some(rows) = open {
+        let rows_of = |done| Look::Rows(segment, flows.cloned(), done);
+        if let Some(rows) = self.look(Published::has_open_segment, rows_of).pop() {
             return Ok(rows);
         }
         let mut unindexed = self.inner.unindexed.list().into_iter();
@@ -345,20 +346,30 @@ impl Store {
         rows.collect::<Result<_, _>>().map_err(|error| error.to_string())
     }
 
-    /// Asks every shard; gives what those have to say that have something to say.
-    fn look<T>(&self, look: impl Fn(Sender<Option<T>>) -> Look) -> Vec<T> {
-        let ask = |looks: &Sender<Look>| {
+    /// Waits until every shard has answered: a shard that hangs answers nobody.
+    pub fn wait_for_shards(&self) {
+        self.look(|_| true, Look::Anything);
+    }
+
+    /// Asks the shards that may know; gives what those have to say that have something to say.
+    fn look<T>(
+        &self,
+        may_know: impl Fn(&Published) -> bool,
+        look: impl Fn(Sender<Option<T>>) -> Look,
+    ) -> Vec<T> {
+        let ask = |(looks, _): &(Sender<Look>, Arc<Published>)| {
             let (done, answer) = async_channel::bounded(1);
             block_on(looks.send(look(done))).ok();
             answer
         };
-        let answers: Vec<_> = self.inner.looks.iter().map(ask).collect();
+        let looks = self.inner.looks.iter().filter(|(_, published)| may_know(published));
+        let answers: Vec<_> = looks.map(ask).collect();
         answers.into_iter().filter_map(|answer| block_on(answer.recv()).ok().flatten()).collect()
     }
 
     /// What was lost, and no segment tells of yet.
     pub(crate) fn pending_losses(&self) -> Vec<Loss> {
-        self.look(Look::Losses).into_iter().flatten().collect()
+        self.inner.looks.iter().flat_map(|(_, published)| published.losses()).collect()
     }
 
     /// Acknowledged packets that opening the store did not find in their place.
@@ -369,7 +380,7 @@ impl Store {
     /// Segments that the catalog may not know. Ask the catalog afterwards, and leave out here what
     /// it knows.
     pub(crate) fn segments_without_row(&self) -> Vec<Arc<Segment>> {
-        let open = self.look_at_open_segments(&[]).into_iter().map(|view| view.segment);
+        let open = self.inner.looks.iter().filter_map(|(_, published)| published.durable());
         let mut segments: Vec<_> = open.collect();
         for unindexed in self.inner.unindexed.list() {
             if !segments.iter().any(|it| it.id() == unindexed.segment.id()) {
@@ -399,40 +410,32 @@ impl Store {
 
     /// The split of a sealed segment, opened once.
     pub(crate) fn split(&self, id: SegmentId) -> Result<Arc<Split>, Arc<OpenSplitError>> {
-        let kept = || self.inner.splits.lock().expect("no holder of the lock panics");
-        if let Some(split) = kept().get(&id) {
-            return Ok(Arc::clone(split));
+        if let Some(split) = self.open_split(id) {
+            return Ok(split);
         }
-        let split = self.open_split(id).map_err(Arc::new)?;
-        kept().insert(id, Arc::clone(&split));
+        let path = self.inner.layout.split(id);
+        let source = split_file::open(&path, &self.inner.keys, self.inner.id, id);
+        let source = source.map_err(|error| Arc::new(error.into()))?;
+        let split = Arc::new(Split::open(source).map_err(|error| Arc::new(error.into()))?);
+        let mut kept = self.inner.splits.lock().expect("no holder of the lock panics");
+        kept.insert(id, Arc::clone(&split));
         Ok(split)
     }
 
-    fn open_split(&self, id: SegmentId) -> Result<Arc<Split>, OpenSplitError> {
-        let path = self.inner.layout.split(id);
-        let source = split_file::open(&path, &self.inner.keys, self.inner.id, id)?;
-        Ok(Arc::new(Split::open(source)?))
+    /// The split of a sealed segment, when it is open.
+    pub(crate) fn open_split(&self, id: SegmentId) -> Option<Arc<Split>> {
+        let kept = self.inner.splits.lock().expect("no holder of the lock panics");
+        kept.get(&id).cloned()
     }
 
     /// Every interface in the store, described.
     pub(crate) fn interfaces(&self) -> Result<Vec<Interface>, CatalogError> {
-        let mut interfaces = Vec::new();
-        let mut add = |interface: Interface| {
-            if !interfaces.contains(&interface) {
-                interfaces.push(interface);
-            }
-        };
         let without_row = self.segments_without_row();
-        for row in self.inner.catalog.segments()?.values() {
-            for encoded in &row.interfaces {
-                // One that makes no sense shows when its segment is opened.
-                if let Ok(interface) = Interface::decode(encoded) {
-                    add(interface);
-                }
+        let mut interfaces = self.inner.catalog.segments()?.interfaces.clone();
+        for interface in without_row.iter().flat_map(|segment| segment.interfaces.iter()) {
+            if !interfaces.contains(interface) {
+                interfaces.push(interface.clone());
             }
-        }
-        for segment in &without_row {
-            segment.interfaces.iter().cloned().for_each(&mut add);
         }
         Ok(interfaces)
     }
@@ -462,8 +465,8 @@ impl Store {
     }
 
     fn refill_name_cache(&self) -> Result<(), CatalogError> {
-        for id in self.inner.catalog.segments()?.into_keys() {
-            let Ok(split) = self.split(id) else { continue };
+        for id in self.inner.catalog.segments()?.rows.keys() {
+            let Ok(split) = self.split(*id) else { continue };
             let Ok(answers) = split.answers() else { continue };
             let answers = answers.into_iter();
             let answers: Vec<_> = answers
@@ -523,16 +526,18 @@ fn start_shard(
     shards: &Shards,
     context: &Context,
     number: usize,
-) -> (Sender<Command>, Sender<Look>) {
+) -> (Sender<Command>, (Sender<Look>, Arc<Published>)) {
     let (commands, taken) = async_channel::bounded(COMMAND_QUEUE);
     let (looks, looked) = async_channel::bounded(COMMAND_QUEUE);
     let context = context.clone();
+    let published = Arc::new(Published::default());
+    let by_shard = Arc::clone(&published);
     let task = shards.spawn(number, TaskClass::Capture, move || async move {
-        Shard::new(context, number as u16).run(taken, looked).await;
+        Shard::new(context, number as u16, by_shard).run(taken, looked).await;
     });
     // The task ends with its commands; nobody waits for it.
     drop(task);
-    (commands, looks)
+    (commands, (looks, published))
 }
 
 fn prepare_folder(layout: &Layout, create: bool) -> Result<(), OpenError> {

@@ -14,9 +14,9 @@ const BITS_PER_KEY: usize = 10;
 const PROBES: u32 = 7;
 
 /// The approximate content of a split.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
-    bits: Vec<u8>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary<'b> {
+    bits: &'b [u8],
 }
 
 #[derive(Debug, Default)]
@@ -52,10 +52,10 @@ impl SummaryBuilder {
     }
 }
 
-impl Summary {
+impl<'b> Summary<'b> {
     /// Takes the bytes that [`crate::SplitFile::summary`] holds.
     #[must_use]
-    pub fn new(bits: Vec<u8>) -> Summary {
+    pub fn new(bits: &'b [u8]) -> Summary<'b> {
         Summary { bits }
     }
 

@@ -5,7 +5,7 @@ mod slices;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tapstone_index::{FlowSet, MetadataError, SearchError, Summary, parse_metadata};
+use tapstone_index::{FlowSet, MetadataError, SearchError, Split, Summary, parse_metadata};
 use tapstone_packet::filter::{Dialect, FilterError, Program};
 use tapstone_packet::interface::{ByteOrder, Interface, LinkType};
 use tapstone_packet::predicate::{NameTest, Net, PathTest, Predicate};
@@ -21,6 +21,7 @@ use crate::id::{SegmentId, StoreId};
 use crate::segment::block;
 use crate::segment::description::BlockPlace;
 use crate::segment::reader::{OpenSegmentError, Segment};
+use crate::shard::OpenView;
 use crate::store::{Store, span};
 use crate::unindexed::UnindexedSegment;
 
@@ -337,14 +338,12 @@ impl Plan {
         plan.add_losses(None, store.pending_losses().into_iter());
         // In the order in which a segment wanders, so that one that wanders meanwhile is met at
         // least once; the second time it is left out.
-        let open = store.look_at_open_segments(std::slice::from_ref(&question.flows));
         let mut seen = Vec::new();
-        for view in open {
-            seen.push(view.segment.id());
-            plan.add_losses(Some(view.segment.id()), view.segment.map.losses());
-            let flows = view.flows.into_iter().next();
-            let flows = flows.filter(|_| question.flows != Predicate::All);
-            plan.add(question, view.segment, flows, None);
+        for OpenView { segment, flows } in store.look_at_open_segments(&question.flows) {
+            seen.push(segment.id());
+            plan.add_losses(Some(segment.id()), segment.map.losses());
+            let flows = Some(flows).filter(|_| question.flows != Predicate::All);
+            plan.add(question, segment, flows, None);
         }
         for UnindexedSegment { segment, flows, .. } in store.inner.unindexed.list() {
             if seen.contains(&segment.id()) {
@@ -395,22 +394,23 @@ impl Plan {
         question: &Question,
         seen: &[SegmentId],
     ) -> Result<(), QueryError> {
-        let summaries = store.inner.catalog.summaries()?;
-        let mut rows = store.inner.catalog.segments()?;
-        rows.retain(|id, row| {
-            let times = (row.first, row.last);
-            if seen.contains(id) || !block::overlaps(times, question.range.0, question.range.1) {
-                return false;
-            }
-            // Nobody knows what was in the packets that were lost.
-            self.add_losses(Some(*id), row.losses.iter().copied());
-            let summary = summaries.get(id).map(|bits| Summary::new(bits.clone()));
-            summary.is_none_or(|summary| summary.may_match(&question.flows))
+        let catalog = &store.inner.catalog;
+        let rows = &catalog.segments()?.rows;
+        let (since, until) = question.range;
+        let in_time = rows.iter().filter(|(id, row)| {
+            block::overlaps((row.first, row.last), since, until) && !seen.contains(id)
         });
-        let ids: Vec<SegmentId> = rows.keys().copied().collect();
+        let mut ids: Vec<SegmentId> = in_time.map(|(id, _)| *id).collect();
+        for id in &ids {
+            // Nobody knows what was in the packets that were lost.
+            self.add_losses(Some(*id), rows[id].losses.iter().copied());
+        }
+        let may_match = |summary: Summary<'_>| summary.may_match(&question.flows);
+        let mut may_match = catalog.ask_summaries(&ids, may_match)?.into_iter();
+        ids.retain(|_| may_match.next().flatten().unwrap_or(true));
         let searched = search_all(store, &ids, &question.flows);
-        for ((id, row), searched) in rows.iter().zip(searched) {
-            self.add_searched(store, question, (*id, row), searched);
+        for (id, searched) in ids.into_iter().zip(searched) {
+            self.add_searched(store, question, (id, &rows[&id]), searched);
         }
         Ok(())
     }
@@ -509,14 +509,27 @@ fn search_all(store: &Store, ids: &[SegmentId], flows: &Predicate) -> Vec<Search
     if *flows == Predicate::All {
         return ids.iter().map(|_| Searched::Everything).collect();
     }
-    tapstone_runtime::map(ids, SEARCHERS, |id| search(store, *id, flows))
+    // What is open answers sooner than a thread begins.
+    let open = |id: &SegmentId| store.open_split(*id).map(|split| search_split(&split, flows));
+    let mut searched: Vec<Option<Searched>> = ids.iter().map(open).collect();
+    let others = ids.iter().zip(&searched).filter(|(_, searched)| searched.is_none());
+    let others: Vec<SegmentId> = others.map(|(id, _)| *id).collect();
+    let mut others =
+        tapstone_runtime::map(&others, SEARCHERS, |id| search(store, *id, flows)).into_iter();
+    for missing in searched.iter_mut().filter(|searched| searched.is_none()) {
+        *missing = others.next();
+    }
+    searched.into_iter().map(|it| it.expect("the others were asked")).collect()
 }
 
 fn search(store: &Store, id: SegmentId, flows: &Predicate) -> Searched {
-    let split = match store.split(id) {
-        Ok(split) => split,
-        Err(error) => return Searched::Failed(error.to_string()),
-    };
+    match store.split(id) {
+        Ok(split) => search_split(&split, flows),
+        Err(error) => Searched::Failed(error.to_string()),
+    }
+}
+
+fn search_split(split: &Split, flows: &Predicate) -> Searched {
     let found = split.candidates(flows).and_then(|found| {
         let blocks = split.blocks(&found)?;
         Ok((found, blocks))

@@ -95,7 +95,7 @@ pub(crate) fn gather(builder: &Builder) -> Result<Facts, RecoverError> {
             _ => facts.leftovers.push(layout.splits().join(&name)),
         }
     }
-    facts.catalogued.extend(builder.catalog.segments()?.into_keys());
+    facts.catalogued.extend(builder.catalog.segments()?.rows.keys().copied());
     Ok(facts)
 }
 

@@ -67,7 +67,7 @@ pub struct Expired {
 }
 
 impl Expired {
-    fn of(row: &SegmentRow, by: ExpiredBy) -> Expired {
+    pub(crate) fn of(row: &SegmentRow, by: ExpiredBy) -> Expired {
         Expired {
             by,
             packets: row.packets,
@@ -116,17 +116,17 @@ impl Store {
         if ledger.in_doubt {
             return Err(ExpireError::HoldsInDoubt);
         }
-        let mut rows = self.inner.catalog.segments()?;
+        let rows = &self.inner.catalog.segments()?.rows;
         // Those are about to be put into the catalog again.
-        for unindexed in self.inner.unindexed.list() {
-            rows.remove(&unindexed.segment.id());
-        }
+        let unindexed = self.inner.unindexed.list();
+        let is_unindexed = |id| unindexed.iter().any(|it| it.segment.id() == id);
         let candidate = |(id, row): (&SegmentId, &SegmentRow)| Candidate {
             id: *id,
             begun: row.created_nanos,
             bytes: row.stored_bytes + row.index_bytes,
         };
-        let candidates: Vec<Candidate> = rows.iter().map(candidate).collect();
+        let candidates: Vec<Candidate> =
+            rows.iter().filter(|(id, _)| !is_unindexed(**id)).map(candidate).collect();
         let space = blocking::space(self.inner.layout.root());
         let mut judge = Judge::new(self, ledger.holds.into_values().collect(), &mut held);
         let is_held = |id| judge.is_held(id, &rows[&id]);

@@ -1,7 +1,7 @@
 //! What others may see of a shard's open segment, while the shard writes on.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_channel::Sender;
 use tapstone_index::{FlowRow, FlowSet};
@@ -16,33 +16,68 @@ use crate::segment::reader::Segment;
 
 /// What a shard can be asked at any time; it answers between two blocks that it writes.
 pub(crate) enum Look {
-    /// What of the open segment can be read, and which of its flows satisfy the predicates.
-    Open(Vec<Predicate>, Sender<Option<OpenView>>),
+    /// What of the open segment can be read, and which of its flows satisfy the predicate.
+    Open(Predicate, Sender<Option<OpenView>>),
     /// What is known of flows of the open segment, all of them or some; nothing when another
     /// segment is open.
     Rows(SegmentId, Option<FlowSet>, Sender<Option<Vec<FlowRow>>>),
-    /// What was lost, and is not written yet.
-    Losses(Sender<Option<Vec<Loss>>>),
+    /// That it is alive.
+    Anything(Sender<Option<()>>),
 }
 
 /// The durable part of an open segment.
 #[derive(Debug)]
 pub(crate) struct OpenView {
     pub(crate) segment: Arc<Segment>,
-    /// The flows that satisfy each predicate asked for.
-    pub(crate) flows: Vec<FlowSet>,
+    /// The flows that satisfy the predicate asked for.
+    pub(crate) flows: FlowSet,
+}
+
+/// What anybody may look at without asking the shard, which may be busy.
+#[derive(Debug, Default)]
+pub(crate) struct Published(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    durable: Option<Arc<Segment>>,
+    losses: Vec<Loss>,
+}
+
+impl Published {
+    /// The open segment, as far as it is durable.
+    pub(crate) fn durable(&self) -> Option<Arc<Segment>> {
+        self.state().durable.clone()
+    }
+
+    pub(crate) fn has_open_segment(&self) -> bool {
+        self.state().durable.is_some()
+    }
+
+    /// What was lost since a unit was written last.
+    pub(crate) fn losses(&self) -> Vec<Loss> {
+        self.state().losses.clone()
+    }
+
+    pub(super) fn set_durable(&self, durable: Option<Arc<Segment>>) {
+        self.state().durable = durable;
+    }
+
+    pub(super) fn set_losses(&self, losses: Vec<Loss>) {
+        self.state().losses = losses;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no holder of the lock panics")
+    }
 }
 
 /// What the shard shares with whoever answers for it, on its own core. Nobody holds a borrow over
 /// an await.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct View {
     /// The flows of the open segment, those of packets that are not durable yet among them.
     pub(super) tracker: RefCell<Tracker>,
-    /// The open segment, as far as it is durable.
-    pub(super) durable: RefCell<Option<Arc<Segment>>>,
-    /// What was lost since a unit was written last.
-    pub(super) losses: RefCell<Vec<Loss>>,
+    pub(super) published: Arc<Published>,
 }
 
 impl View {
@@ -51,14 +86,11 @@ impl View {
         while let Ok(look) = looks.0.recv().await {
             // Whoever asked may have gone; that is theirs to decide.
             match look {
-                Look::Open(predicates, done) => {
-                    let view = self.open(&predicates);
+                Look::Open(predicate, done) => {
+                    let view = self.open(&predicate);
                     done.send(view).await.ok();
                 }
-                Look::Losses(done) => {
-                    let losses = self.losses.borrow().clone();
-                    done.send(Some(losses)).await.ok();
-                }
+                Look::Anything(done) => drop(done.send(Some(())).await),
                 Look::Rows(segment, flows, done) => {
                     let found = self.rows(segment, flows.as_ref());
                     done.send(found).await.ok();
@@ -67,15 +99,14 @@ impl View {
         }
     }
 
-    fn open(&self, predicates: &[Predicate]) -> Option<OpenView> {
-        let segment = Arc::clone(self.durable.borrow().as_ref()?);
-        let table = &self.tracker.borrow().table;
-        let flows = predicates.iter().map(|predicate| table.matching(predicate)).collect();
+    fn open(&self, predicate: &Predicate) -> Option<OpenView> {
+        let segment = self.published.durable()?;
+        let flows = self.tracker.borrow().table.matching(predicate);
         Some(OpenView { segment, flows })
     }
 
     fn rows(&self, segment: SegmentId, flows: Option<&FlowSet>) -> Option<Vec<FlowRow>> {
-        let is_open = self.durable.borrow().as_ref().is_some_and(|open| open.id() == segment);
+        let is_open = self.published.durable().is_some_and(|open| open.id() == segment);
         is_open.then(|| rows(&self.tracker.borrow().table, flows))
     }
 }

@@ -146,7 +146,7 @@ proptest! {
         predicates in proptest::collection::vec(predicate(), 1..20),
     ) {
         let file = build(&flows);
-        let summary = Summary::new(file.summary);
+        let summary = Summary::new(&file.summary);
         let split = Split::open(Arc::new(Bytes(file.bytes))).unwrap();
         split.verify().unwrap();
         prop_assert_eq!(split.flow_count() as usize, flows.len());

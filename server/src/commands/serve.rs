@@ -211,7 +211,10 @@ async fn tell_watchdog(store: Store) {
     loop {
         let asked = tokio::task::spawn_blocking({
             let store = store.clone();
-            move || store.info()
+            move || {
+                store.wait_for_shards();
+                store.info()
+            }
         });
         match asked.await {
             Ok(Ok(_)) => tell_systemd(NotifyState::Watchdog),
