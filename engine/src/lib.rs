@@ -17,6 +17,7 @@ mod builder;
 mod capture;
 mod catalog;
 mod check;
+pub mod effects;
 mod flow_list;
 mod flows;
 mod fuzzing;
