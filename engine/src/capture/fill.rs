@@ -16,15 +16,13 @@ use super::counts::Counters;
 use super::loss::{Loss, LossCause};
 use super::thin::{Exchangeable, Thinner};
 use crate::account::Account;
+use crate::effects::{Behind, Effects, Orders};
+use crate::exchangeable::Follower;
 use crate::import::batch::{Batch, Record};
 use crate::shard::{Command, Inbox, IngestError, Returned};
 
 /// Batches between the ring and the shard.
 const BATCHES: usize = 3;
-/// A packet waits no longer for others to be stored with.
-const FLUSHED_AFTER: Duration = Duration::from_millis(400);
-/// Blocks that are read before anything else is looked after.
-const BLOCKS_AT_ONCE: usize = 16;
 /// How often the ring is looked at when it is empty.
 const LOOK: Duration = Duration::from_millis(4);
 /// How often the kernel is asked how many packets came.
@@ -97,10 +95,9 @@ pub(super) struct Filler {
     pub(super) ring: PacketRing,
     pub(super) treatment: Treatment,
     pub(super) thinning: Arc<Exchangeable>,
+    pub(super) orders: Arc<Orders>,
     pub(super) interfaces: Arc<[Interface]>,
     pub(super) source: Arc<str>,
-    /// Bytes of a batch at which it is handed over.
-    pub(super) unit: usize,
     pub(super) commands: Sender<Command>,
     pub(super) counters: Arc<Counters>,
     pub(super) stopping: Arc<AtomicBool>,
@@ -121,6 +118,10 @@ struct Waiting {
 
 /// Where a filler is.
 struct State {
+    /// How it works now.
+    effects: Follower<Effects>,
+    /// Whether packets wait in the ring.
+    behind: Behind,
     batch: Box<Batch>,
     /// Since the batch's first packet was taken.
     age: Stopwatch,
@@ -146,8 +147,10 @@ struct State {
 }
 
 impl State {
-    fn new() -> State {
+    fn new(orders: &Arc<Orders>) -> State {
         State {
+            effects: orders.follow(),
+            behind: Behind::new(orders),
             batch: Box::new(Batch::empty()),
             age: Stopwatch::start(),
             back: async_channel::bounded(BATCHES),
@@ -165,6 +168,10 @@ impl State {
         }
     }
 
+    fn effects(&self) -> &Effects {
+        self.effects.seen()
+    }
+
     /// Packets that are to be stored, so far.
     fn taken(&self) -> u64 {
         self.handed + self.batch.records.len() as u64
@@ -178,7 +185,7 @@ impl Filler {
     ///
     /// When the shard is gone.
     pub(super) async fn run(mut self) -> Result<(), IngestError> {
-        let mut state = State::new();
+        let mut state = State::new(&self.orders);
         let mut thinner = Thinner::new(Arc::clone(&self.thinning));
         let mut stopped: Option<Stopwatch> = None;
         let mut waiting: Vec<Waiting> = Vec::new();
@@ -188,6 +195,7 @@ impl Filler {
                 self.ring.stop().ok();
                 stopped = Some(Stopwatch::start());
             }
+            state.effects.keep_up();
             thinner.keep_up();
             let moved = self.read(&mut state, &mut thinner).await;
             if stopped.is_some() || state.since_count.elapsed() >= COUNT {
@@ -205,8 +213,8 @@ impl Filler {
             for it in waiting.iter_mut().filter(|it| it.taken.is_none()) {
                 it.taken = (state.read >= it.read).then(|| state.taken());
             }
-            let full = state.batch.arena.len() >= self.unit;
-            let old = state.age.elapsed() >= FLUSHED_AFTER;
+            let full = state.batch.arena.len() >= state.effects().unit;
+            let old = state.age.elapsed() >= state.effects().flush_after;
             let now = !waiting.is_empty() || (stopped.is_some() && !moved);
             let has_any = !(state.batch.records.is_empty() && state.batch.losses.is_empty());
             if has_any && (full || old || now) {
@@ -236,12 +244,16 @@ impl Filler {
     /// Takes blocks of the ring until none is there, or the batch is full, or it is time for other
     /// things. Gives whether there was one.
     async fn read(&mut self, state: &mut State, thinner: &mut Thinner) -> bool {
-        let mut moved = false;
-        for _ in 0..BLOCKS_AT_ONCE {
-            if state.batch.arena.len() >= self.unit {
+        let Effects { read_blocks, unit, .. } = *state.effects();
+        let (mut moved, mut behind) = (false, true);
+        for _ in 0..read_blocks {
+            if state.batch.arena.len() >= unit {
                 break;
             }
-            let Some(block) = self.ring.next_block() else { break };
+            let Some(block) = self.ring.next_block() else {
+                behind = false;
+                break;
+            };
             moved = true;
             if state.batch.records.is_empty() {
                 state.age = Stopwatch::start();
@@ -260,6 +272,7 @@ impl Filler {
             self.counters.filtered.fetch_add(filtered, Ordering::Relaxed);
             yield_if_needed().await;
         }
+        state.behind.say(behind);
         moved
     }
 
@@ -292,6 +305,11 @@ impl Filler {
         }
         next.clear();
         next.arena.clear();
+        // A vector that grows doubles, so what is larger than this is from before units became
+        // smaller.
+        if next.arena.capacity() > 4 * state.effects().unit {
+            next.arena.shrink_to(2 * state.effects().unit);
+        }
         let mut batch = std::mem::replace(&mut state.batch, next);
         batch.interfaces = Arc::clone(&self.interfaces);
         batch.source = Arc::clone(&self.source);
@@ -349,7 +367,7 @@ impl Filler {
             state.settled = *handed;
             state.commit = None;
         }
-        let due = wanted || state.since_commit.elapsed() >= FLUSHED_AFTER / 2;
+        let due = wanted || state.since_commit.elapsed() >= state.effects().flush_after / 2;
         if state.settled != state.handed && due {
             let (done, answer) = async_channel::bounded(1);
             self.ask(state, Command::Commit(done)).await?;

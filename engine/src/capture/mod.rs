@@ -94,9 +94,9 @@ impl Store {
                     ring,
                     treatment: treatment.clone(),
                     thinning: Arc::clone(&thinning),
+                    orders: Arc::clone(&self.inner.orders),
                     interfaces: Arc::clone(&interfaces),
                     source: Arc::clone(&name),
-                    unit: self.inner.sizes.unit,
                     commands: self.commands_of(shard).clone(),
                     counters: Arc::default(),
                     stopping: Arc::clone(&stopping),
@@ -136,16 +136,9 @@ impl Store {
         // One that ends meanwhile makes everything durable, and answers no more.
         let durable = |answer: Receiver<_>| block_on(answer.recv()).unwrap_or(Ok(()));
         let flushed = waiting.into_iter().map(durable).fold(Ok(()), Result::and);
-        let ask = |commands: &Sender<Command>| {
-            let (done, answer) = async_channel::bounded(1);
-            block_on(commands.send(Command::Commit(done))).ok();
-            answer
-        };
-        let shards = 0..self.inner.shards.count();
-        let answers: Vec<_> = shards.map(|shard| ask(self.commands_of(shard))).collect();
-        let lost = |_| Err(IngestError::Lost);
-        let committed = |answer: Receiver<_>| block_on(answer.recv()).unwrap_or_else(lost);
-        flushed.and(answers.into_iter().map(committed).fold(Ok(()), Result::and))
+        let committed = self.ask_all(Command::Commit).into_iter();
+        let committed = committed.map(|answer| answer.unwrap_or(Err(IngestError::Lost)));
+        flushed.and(committed.fold(Ok(()), Result::and))
     }
 
     /// Leaves out on arrival what is asked for, from now on; the budget of every flow begins anew.

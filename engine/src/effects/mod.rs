@@ -2,15 +2,20 @@
 //! numbers that those who work go by.
 //!
 //! ```text
-//! Machine::active ── Effects::of ──▶ Effects
+//! Machine::active ── Effects::of ──▶ Effects ── Store::apply_effects ──▶ fillers, shards, builders,
+//!                                                                        caches, questions
+//! Action::Begin ──── Relief::of ───▶ Relief ─── Store::relieve       done once
 //! Readings ───────── Lookout::look ▶ Report     trend, outlook, urgency
 //! ```
 //!
-//! All of it is pure. What holds in NORMAL is [`Effects::normal`].
+//! All but `Store`'s methods is pure. What holds in NORMAL is [`Effects::normal`].
 
+mod apply;
 mod consequence;
 mod lookout;
+mod orders;
 mod outlook;
+mod relief;
 #[cfg(test)]
 mod tests;
 mod urgency;
@@ -20,7 +25,9 @@ use std::time::Duration;
 
 pub use consequence::consequence;
 pub use lookout::{Lookout, Report};
+pub(crate) use orders::{Behind, Orders, Way};
 pub use outlook::{Outlook, Sample, outlook};
+pub use relief::{Relief, ReliefError};
 pub use urgency::{Urgency, urgency};
 
 use crate::limits::Sizes;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::TopState;
+use crate::state::{Action, TopState};
 
 const NORMAL: Effects = Effects::normal(&SIZES);
 const SIZES: Sizes =
@@ -85,6 +85,19 @@ fn measures_add_up() {
     assert_eq!((both.flush_after, both.units_per_commit), (Duration::from_millis(3200), 16));
     let degraded = of(&["EvaluateFlows", "PrioritizeCritical", "AdjustAllocation"]);
     assert_eq!((degraded.shedding, degraded.read_ahead), (Shedding::Prioritize, 1));
+}
+
+#[test]
+fn what_is_done_once_is_done_when_it_begins() {
+    for state in State::all() {
+        let relief = match state.name() {
+            "ForceClear" => Some(Relief::Clear),
+            "ForceFlush" => Some(Relief::Flush),
+            _ => None,
+        };
+        assert_eq!(Relief::of(Action::Begin(state)), relief, "{state}");
+        assert_eq!(Relief::of(Action::End(state)), None, "{state}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod audit;
 mod corruption;
+mod effects;
 mod exactness;
 mod expiring;
 mod frozen;
