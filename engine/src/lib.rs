@@ -56,7 +56,7 @@ pub use builder::SealError;
 pub use capture::loss::{Loss, LossCause};
 pub use capture::{
     Capture, CaptureCounts, CaptureError, CaptureOptions, CutOff, LiveSource, OpenInterfaceError,
-    ThinError, Thinning,
+    ShedFlow, ThinError, Thinning,
 };
 pub use catalog::CatalogError;
 pub use check::{CheckReport, Damage};

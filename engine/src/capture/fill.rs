@@ -14,10 +14,10 @@ use tapstone_runtime::{sleep, yield_if_needed};
 
 use super::counts::Counters;
 use super::loss::{Loss, LossCause};
-use super::thin::{Exchangeable, Thinner};
+use super::thin::{LeftOut, Rules, Thinner};
 use crate::account::Account;
 use crate::effects::{Behind, Effects, Orders};
-use crate::exchangeable::Follower;
+use crate::exchangeable::{Exchangeable, Follower};
 use crate::import::batch::{Batch, Record};
 use crate::shard::{Command, Inbox, IngestError, Returned};
 
@@ -48,8 +48,8 @@ enum Fate {
     Taken,
     /// It does not match.
     Filtered,
-    /// It is left out because that was asked for.
-    LeftOut(LossCause),
+    /// It is left out.
+    LeftOut(LeftOut),
 }
 
 impl Treatment {
@@ -80,11 +80,11 @@ impl Treatment {
         });
         match thinner.judge(batch) {
             None => Fate::Taken,
-            Some(cause) => {
+            Some(why) => {
                 let record = batch.records.pop().expect("it was pushed above");
                 batch.arena.truncate(offset);
-                batch.leave_out(cause, record.time);
-                Fate::LeftOut(cause)
+                batch.leave_out(why.cause(), record.time);
+                Fate::LeftOut(why)
             }
         }
     }
@@ -94,7 +94,7 @@ impl Treatment {
 pub(super) struct Filler {
     pub(super) ring: PacketRing,
     pub(super) treatment: Treatment,
-    pub(super) thinning: Arc<Exchangeable>,
+    pub(super) thinning: Arc<Exchangeable<Arc<Rules>>>,
     pub(super) orders: Arc<Orders>,
     pub(super) interfaces: Arc<[Interface]>,
     pub(super) source: Arc<str>,
@@ -186,7 +186,7 @@ impl Filler {
     /// When the shard is gone.
     pub(super) async fn run(mut self) -> Result<(), IngestError> {
         let mut state = State::new(&self.orders);
-        let mut thinner = Thinner::new(Arc::clone(&self.thinning));
+        let mut thinner = Thinner::new(Arc::clone(&self.thinning), &self.orders);
         let mut stopped: Option<Stopwatch> = None;
         let mut waiting: Vec<Waiting> = Vec::new();
         loop {
@@ -264,7 +264,7 @@ impl Filler {
                 match self.treatment.take(&packet, thinner, &mut state.batch) {
                     Fate::Taken => {}
                     Fate::Filtered => filtered += 1,
-                    Fate::LeftOut(cause) => self.counters.lose(cause, 1),
+                    Fate::LeftOut(why) => self.counters.leave_out(why),
                 }
             }
             drop(block);
@@ -394,8 +394,9 @@ mod tests {
     use tapstone_packet::interface::{ByteOrder, LinkType};
     use tapstone_runtime::packet_ring::VlanTag;
 
-    use super::super::thin::{CutOff, Rules, Thinning};
+    use super::super::thin::{CutOff, Thinning};
     use super::*;
+    use crate::effects::Shedding;
 
     fn treatment(filter: &str, snap_len: u32, judge_all: bool) -> Treatment {
         let dialect = Dialect { link_type: LinkType::ETHERNET, byte_order: ByteOrder::Little };
@@ -409,7 +410,8 @@ mod tests {
         let cut_off = if class.is_empty() { Vec::new() } else { vec![cut_off] };
         let thinning = Thinning { cut_off, ..Thinning::default() };
         let rules = Rules::new(&thinning, "eth0", LinkType::ETHERNET).unwrap();
-        Thinner::new(Arc::new(Exchangeable::new(rules)))
+        let orders = Orders::new(Effects::default());
+        Thinner::new(Arc::new(Exchangeable::new(Arc::new(rules))), &orders)
     }
 
     fn frame(vlan: Option<VlanTag>) -> (Vec<u8>, Option<VlanTag>) {
@@ -461,12 +463,72 @@ mod tests {
         for secs in [7, 5, 6] {
             let packet = RingPacket { secs, nanos: 0, data: &data, original: 60, vlan };
             let fate = treatment.take(&packet, &mut thinner, &mut batch);
-            assert_eq!(fate, Fate::LeftOut(LossCause::CutOff));
+            assert_eq!(fate, Fate::LeftOut(LeftOut::CutOff));
         }
         let (first, last) = (Timestamp::from_secs_nanos(5, 0), Timestamp::from_secs_nanos(7, 0));
         let expected = Loss { cause: LossCause::CutOff, packets: 3, first, last };
         assert_eq!((batch.losses.as_slice(), batch.records.len()), (&[expected][..], 0));
         assert!(batch.arena.is_empty());
+    }
+
+    /// Whatever is left out when, each packet is taken or counted, and what is shed is counted by
+    /// its flow too.
+    #[test]
+    fn each_packet_is_taken_or_counted() {
+        let seed = fastrand::u64(..);
+        eprintln!("seed {seed}");
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let orders = Orders::new(Effects::default());
+        let thinning = Thinning {
+            cut_off: vec![CutOff { class: "udp port 1".to_owned(), bytes: 5000 }],
+            duplicates: Some(Duration::from_millis(5)),
+            critical: vec!["udp port 2".to_owned()],
+            ..Thinning::default()
+        };
+        let rules = Arc::new(Rules::new(&thinning, "eth0", LinkType::ETHERNET).unwrap());
+        let mut thinner = Thinner::new(Arc::new(Exchangeable::new(rules)), &orders);
+        let (treatment, counters) = (treatment("", 65535, false), Counters::default());
+        let (mut batch, mut critical) = (Batch::empty(), (0, 0));
+        const PACKETS: u32 = 20_000;
+        for packet in 0..PACKETS {
+            if chance.u16(..) < 100 {
+                let levels = [Shedding::No, Shedding::Prioritize, Shedding::Suspend];
+                let shedding = levels[chance.usize(..levels.len())];
+                orders.exchange(Effects { shedding, ..Effects::default() });
+                thinner.keep_up();
+            }
+            let port = chance.u16(1..if packet % 10 == 0 { 5000 } else { 8 });
+            let data = udp(port, chance.u8(..4), chance.usize(60..1500));
+            let original = data.len() as u32;
+            let (secs, nanos) = (packet / 2000, packet % 2000 * 500_000);
+            let packet = RingPacket { secs, nanos, data: &data, original, vlan: None };
+            let fate = treatment.take(&packet, &mut thinner, &mut batch);
+            if let Fate::LeftOut(why) = fate {
+                counters.leave_out(why);
+            }
+            let is_shed = matches!(fate, Fate::LeftOut(LeftOut::Shed(_)));
+            critical.0 += u32::from(port == 2);
+            critical.1 += u32::from(port == 2 && is_shed);
+        }
+        let lost: u64 = LossCause::ALL.into_iter().map(|cause| counters.lost(cause)).sum();
+        assert_eq!(batch.records.len() as u64 + lost, u64::from(PACKETS));
+        assert_eq!(batch.losses.iter().map(|loss| loss.packets).sum::<u64>(), lost);
+        let shed = counters.shed.iter().map(|it| it.load(Ordering::Relaxed));
+        assert_eq!(shed.sum::<u64>(), counters.lost(LossCause::Shed));
+        assert!(critical.0 > 1000 && critical.1 == 0, "{critical:?}");
+        for cause in [LossCause::CutOff, LossCause::Shed] {
+            assert!(counters.lost(cause) > 100, "{cause:?}: {lost}");
+        }
+    }
+
+    /// UDP from a port, of so many bytes; they are the same where `content` is.
+    fn udp(port: u16, content: u8, length: usize) -> Vec<u8> {
+        let mut data = vec![2; TAG_AT];
+        data.extend([8, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        data.extend(port.to_be_bytes());
+        data.extend([0, 80, 0, 8, 0, 0]);
+        data.resize(length, content);
+        data
     }
 
     #[test]

@@ -13,5 +13,6 @@ mod importing;
 mod paging;
 mod planning;
 mod querying;
+mod shedding;
 mod simulated;
 mod support;
