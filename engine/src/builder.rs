@@ -1,4 +1,4 @@
-//! Making the split of a sealed segment, on a thread of its own, and telling the catalog.
+//! Making the split of a sealed segment, on a thread that is no shard, and telling the catalog.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +15,7 @@ use tapstone_runtime::file::FileError;
 
 use crate::capture::loss;
 use crate::catalog::{Catalog, CatalogError, CheckpointRow, Sealed, SegmentRow};
+use crate::effects::Orders;
 use crate::flows::table::FlowTable;
 use crate::id::StoreId;
 use crate::keys::KeyRing;
@@ -77,6 +78,7 @@ pub(crate) struct Builder {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) names: Arc<NameCache>,
     pub(crate) unindexed: Arc<Unindexed>,
+    pub(crate) orders: Arc<Orders>,
 }
 
 impl Builder {
@@ -99,6 +101,9 @@ impl Builder {
                 (Err(TryRecvError::Empty), None) => jobs.recv().await.ok(),
                 (job, _) => job.ok(),
             };
+            self.orders.index_waits(!jobs.is_empty());
+            // Shards wait for whoever takes the jobs.
+            self.orders.pace_builder(|| jobs.is_closed() || !jobs.is_empty());
             if let Some(job) = job {
                 self.build_and_tell(job).await;
             } else if let Some(step) = later.pop_front() {
@@ -111,7 +116,7 @@ impl Builder {
         }
     }
 
-    async fn build_and_tell(&self, mut job: Job) {
+    pub(crate) async fn build_and_tell(&self, mut job: Job) {
         let done = job.done.take();
         let result = without_panics(|| self.build(&job));
         if let Err(error) = &result {

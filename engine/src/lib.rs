@@ -14,9 +14,12 @@ mod account;
 mod audit;
 mod bits;
 mod builder;
+mod builders;
 mod capture;
 mod catalog;
 mod check;
+pub mod effects;
+mod exchangeable;
 mod flow_list;
 mod flows;
 mod fuzzing;
@@ -26,6 +29,7 @@ mod id;
 mod import;
 mod info;
 mod journal;
+mod kept;
 mod keys;
 mod layout;
 mod ledger;
@@ -33,6 +37,7 @@ mod limits;
 mod log_files;
 mod name_cache;
 mod query;
+mod recent;
 mod recovery;
 mod replay;
 mod retention;
@@ -51,7 +56,7 @@ pub use builder::SealError;
 pub use capture::loss::{Loss, LossCause};
 pub use capture::{
     Capture, CaptureCounts, CaptureError, CaptureOptions, CutOff, LiveSource, OpenInterfaceError,
-    ThinError, Thinning,
+    ShedFlow, ThinError, Thinning,
 };
 pub use catalog::CatalogError;
 pub use check::{CheckReport, Damage};

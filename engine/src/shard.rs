@@ -20,6 +20,8 @@ use tapstone_wal::{Lsn, Wal, WalError};
 use crate::account::{self, Account};
 use crate::builder::{Job, SealError};
 use crate::capture::loss;
+use crate::effects::{Effects, Orders};
+use crate::exchangeable::Follower;
 use crate::flows::table::FlowTable;
 use crate::id::StoreId;
 use crate::import::batch::Batch;
@@ -36,9 +38,6 @@ use crate::unindexed::Unindexed;
 pub(crate) use inbox::Inbox;
 use view::View;
 pub(crate) use view::{Look, OpenView, Published};
-
-/// Units written before they are made durable together.
-const UNITS_PER_COMMIT: usize = 4;
 
 /// Packets that are brought near the core together.
 const PREFETCH: usize = 16;
@@ -99,6 +98,8 @@ pub(crate) enum Command {
     Commit(Sender<Result<(), IngestError>>),
     /// Seal the open segment and index it.
     Seal(Sender<Result<(), SealFailure>>),
+    /// Seal the open segment, and have it indexed later; packets are taken meanwhile.
+    SealEarly(Sender<Result<(), IngestError>>),
 }
 
 /// Why a segment could not be sealed.
@@ -122,12 +123,15 @@ pub(crate) struct Context {
     pub(crate) next_sequence: Arc<AtomicU32>,
     pub(crate) builder: Sender<Job>,
     pub(crate) unindexed: Arc<Unindexed>,
+    pub(crate) orders: Arc<Orders>,
 }
 
 /// The shard itself.
 pub(crate) struct Shard {
     context: Context,
     number: u16,
+    /// How it works now.
+    effects: Follower<Effects>,
     view: Rc<View>,
     open: Option<Open>,
     /// Why nothing can be taken any more.
@@ -153,6 +157,7 @@ struct Open {
 impl Shard {
     pub(crate) fn new(context: Context, number: u16, published: Arc<Published>) -> Shard {
         Shard {
+            effects: context.orders.follow(),
             context,
             number,
             view: Rc::new(View { tracker: RefCell::default(), published }),
@@ -185,6 +190,10 @@ impl Shard {
                     done.send(result).await.ok();
                 }
                 Command::Seal(done) => self.seal_and_tell(done).await,
+                Command::SealEarly(done) => {
+                    let result = self.seal_early().await;
+                    done.send(result).await.ok();
+                }
             }
         }
     }
@@ -220,13 +229,14 @@ impl Shard {
     }
 
     async fn seal_or_commit(&mut self) -> Result<(), IngestError> {
+        self.effects.keep_up();
         let open = self.open.as_ref().expect("it was begun above");
         let sizes = self.context.sizes;
         let flows = self.view.tracker.borrow().table.len();
         let full = open.writer.size() >= sizes.segment || flows >= sizes.flows;
         if full {
             self.seal(None).await?;
-        } else if open.uncommitted.len() >= UNITS_PER_COMMIT {
+        } else if open.uncommitted.len() >= self.effects.seen().units_per_commit {
             self.try_commit().await?;
         }
         Ok(())
@@ -453,6 +463,20 @@ impl Shard {
             }
         };
         done.send(result).await.ok();
+    }
+
+    /// Seals what is open, and gives back the memory that it and the units before needed.
+    async fn seal_early(&mut self) -> Result<(), IngestError> {
+        self.commit().await?;
+        if let Err(error) = self.seal(None).await {
+            self.give_up(&error).await;
+            return Err(error);
+        }
+        for scratch in [&mut self.flow_of, &mut self.ranks, &mut self.order, &mut self.offsets] {
+            *scratch = Vec::new();
+        }
+        self.entries = Vec::new();
+        Ok(())
     }
 
     /// Ends the open segment and hands it to the builder.

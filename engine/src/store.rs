@@ -1,6 +1,6 @@
 //! The store: opening, closing, and what it says of itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -9,43 +9,41 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_channel::Sender;
-use tapstone_index::{FlowRow, FlowSet, Split};
+use tapstone_index::{FlowRow, FlowSet};
 use tapstone_packet::filter::Dialect;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::predicate::{NamePattern, Predicate};
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::file::FileError;
 use tapstone_runtime::lock::{FolderLock, LockError};
-use tapstone_runtime::{
-    Shards, StartError, TaskClass, Thread, block_on, blocking, random_bytes, spawn_thread,
-};
+use tapstone_runtime::{Shards, StartError, TaskClass, block_on, blocking, random_bytes};
 
 use crate::audit::{self, AuditLog};
 use crate::builder::Builder;
+use crate::builders::Builders;
 use crate::capture::Captured;
 use crate::capture::loss::Loss;
 use crate::catalog::{Catalog, CatalogError};
+use crate::effects::{Effects, Orders, Report};
 use crate::flows::rows::rows;
 use crate::flows::table::FlowTable;
 use crate::holds::HeldSegments;
 use crate::id::{SegmentId, StoreId};
+use crate::kept::Kept;
 use crate::keys::{KeyError, KeyRing};
 use crate::layout::Layout;
 use crate::ledger;
 use crate::limits::Sizes;
 use crate::name_cache::NameCache;
 use crate::query::Missing;
-use crate::query::plan::{OpenSplitError, dialect_of};
+use crate::query::plan::dialect_of;
 use crate::recovery::{self, RecoverError};
 use crate::retention::HeldBack;
-use crate::segment::reader::{self, OpenSegmentError, Segment};
-use crate::segment::split_file;
+use crate::segment::reader::Segment;
 use crate::shard::{Command, Context, IngestError, Look, OpenView, Published, SealFailure, Shard};
 use crate::store_file::{self, StoreFileError};
 use crate::unindexed::Unindexed;
 
-/// Segments being built wait here when the builder is behind; more, and taking packets waits.
-const BUILDER_QUEUE: usize = 1;
 /// Commands, or looks, waiting for a shard.
 const COMMAND_QUEUE: usize = 4;
 
@@ -120,11 +118,13 @@ pub(crate) struct Inner {
     commands: Vec<Sender<Command>>,
     looks: Vec<(Sender<Look>, Arc<Published>)>,
     next_shard: AtomicUsize,
-    segments: Mutex<BTreeMap<SegmentId, Arc<Segment>>>,
-    splits: Mutex<BTreeMap<SegmentId, Arc<Split>>>,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) kept: Kept,
     pub(crate) unindexed: Arc<Unindexed>,
     lost: Vec<Missing>,
-    builder: Mutex<Option<Thread>>,
+    pub(crate) builders: Builders,
+    /// What is known of the scarcest resource while the store is degraded.
+    pub(crate) outlook: Mutex<Option<Report>>,
     audit: audit::Running,
     pub(crate) ledger: ledger::Running,
     pub(crate) captures: Mutex<Vec<Captured>>,
@@ -167,10 +167,8 @@ impl Store {
         let layout = Layout::new(folder);
         prepare_folder(&layout, options.create)?;
         let lock = FolderLock::take(folder)?;
-        let id = match store_file::read(&layout.store_file())? {
-            Some(id) => id,
-            None => make_store(&layout)?,
-        };
+        let id = store_file::read(&layout.store_file())?;
+        let id = id.map_or_else(|| make_store(&layout), Ok)?;
         let keys = Arc::new(KeyRing::open(&layout.master_key(), &layout.keys())?);
         if options.rebuild {
             forget_what_can_be_rebuilt(&layout)?;
@@ -180,6 +178,7 @@ impl Store {
         let catalog = Arc::new(catalog);
         unindexed.tell(damaged);
         let names = Arc::new(NameCache::new(layout.names()));
+        let orders = Arc::new(Orders::new(Effects::normal(&options.sizes)));
         let builder = Builder {
             layout: layout.clone(),
             store: id,
@@ -187,14 +186,13 @@ impl Store {
             catalog: Arc::clone(&catalog),
             names: Arc::clone(&names),
             unindexed: Arc::clone(&unindexed),
+            orders: Arc::clone(&orders),
         };
         let recovered = recovery::recover(&builder)?;
         let later = recovered.later;
         let shards = Shards::start(options.shards.max(1))?;
 
-        let (jobs, queue) = async_channel::bounded(BUILDER_QUEUE);
-        let thread = spawn_thread("builder", move || builder.run(queue, later));
-        let thread = thread.map_err(StartError::Thread)?;
+        let (builders, jobs) = Builders::start(builder, later)?;
         let next_sequence = Arc::new(AtomicU32::new(recovered.next_sequence));
         let context = Context {
             layout: layout.clone(),
@@ -204,6 +202,7 @@ impl Store {
             next_sequence,
             builder: jobs,
             unindexed: Arc::clone(&unindexed),
+            orders: Arc::clone(&orders),
         };
         let started = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
         let (commands, looks) = started.unzip();
@@ -221,11 +220,12 @@ impl Store {
                 commands,
                 looks,
                 next_shard: AtomicUsize::new(0),
-                segments: Mutex::default(),
-                splits: Mutex::default(),
+                kept: Kept::new(&orders.effects()),
+                orders,
                 unindexed,
                 lost: recovered.lost,
-                builder: Mutex::new(Some(thread)),
+                builders,
+                outlook: Mutex::default(),
                 audit,
                 ledger,
                 captures: Mutex::default(),
@@ -255,23 +255,22 @@ impl Store {
     ///
     /// As [`close`](Self::close).
     pub fn seal(&self) -> Result<(), SealFailure> {
-        let answers: Vec<_> = self
-            .inner
-            .commands
-            .iter()
-            .map(|commands| {
-                let (done, answer) = async_channel::bounded(1);
-                // A shard that is gone shows by its silence.
-                block_on(commands.send(Command::Seal(done))).ok();
-                answer
-            })
-            .collect();
-        for answer in answers {
-            let lost = || Err(IngestError::Lost.into());
-            block_on(answer.recv()).unwrap_or_else(|_| lost())?;
+        for answer in self.ask_all(Command::Seal) {
+            answer.unwrap_or_else(|| Err(IngestError::Lost.into()))?;
         }
         self.wait_until_indexed();
         Ok(())
+    }
+
+    /// Asks every shard, and then waits for the answers; one that is gone gives none.
+    pub(crate) fn ask_all<T>(&self, command: impl Fn(Sender<T>) -> Command) -> Vec<Option<T>> {
+        let ask = |commands: &Sender<Command>| {
+            let (done, answer) = async_channel::bounded(1);
+            block_on(commands.send(command(done))).ok();
+            answer
+        };
+        let answers: Vec<_> = self.inner.commands.iter().map(ask).collect();
+        answers.into_iter().map(|answer| block_on(answer.recv()).ok()).collect()
     }
 
     /// Waits until what was sealed or left by a crash is indexed. Meanwhile packets are found, but
@@ -390,44 +389,6 @@ impl Store {
         segments
     }
 
-    /// A sealed segment, opened once.
-    pub(crate) fn segment(&self, id: SegmentId) -> Result<Arc<Segment>, OpenSegmentError> {
-        let kept = || self.inner.segments.lock().expect("no holder of the lock panics");
-        if let Some(segment) = kept().get(&id) {
-            return Ok(Arc::clone(segment));
-        }
-        let path = self.inner.layout.segment(id);
-        let segment = Arc::new(reader::open_sealed(&path, &self.inner.keys, self.inner.id)?);
-        kept().insert(id, Arc::clone(&segment));
-        Ok(segment)
-    }
-
-    /// Keeps nothing of a segment that is no more.
-    pub(crate) fn forget_segment(&self, id: SegmentId) {
-        self.inner.segments.lock().expect("no holder of the lock panics").remove(&id);
-        self.inner.splits.lock().expect("no holder of the lock panics").remove(&id);
-    }
-
-    /// The split of a sealed segment, opened once.
-    pub(crate) fn split(&self, id: SegmentId) -> Result<Arc<Split>, Arc<OpenSplitError>> {
-        if let Some(split) = self.open_split(id) {
-            return Ok(split);
-        }
-        let path = self.inner.layout.split(id);
-        let source = split_file::open(&path, &self.inner.keys, self.inner.id, id);
-        let source = source.map_err(|error| Arc::new(error.into()))?;
-        let split = Arc::new(Split::open(source).map_err(|error| Arc::new(error.into()))?);
-        let mut kept = self.inner.splits.lock().expect("no holder of the lock panics");
-        kept.insert(id, Arc::clone(&split));
-        Ok(split)
-    }
-
-    /// The split of a sealed segment, when it is open.
-    pub(crate) fn open_split(&self, id: SegmentId) -> Option<Arc<Split>> {
-        let kept = self.inner.splits.lock().expect("no holder of the lock panics");
-        kept.get(&id).cloned()
-    }
-
     /// Every interface in the store, described.
     pub(crate) fn interfaces(&self) -> Result<Vec<Interface>, CatalogError> {
         let without_row = self.segments_without_row();
@@ -490,12 +451,7 @@ impl Drop for Inner {
                 tracing::warn!(%error, "the open segment is finished when the store is next opened");
             }
         }
-        let builder = self.builder.lock().map(|mut builder| builder.take());
-        if let Ok(Some(builder)) = builder
-            && builder.join().is_err()
-        {
-            tracing::error!("the builder died; segments are indexed when the store is next opened");
-        }
+        self.builders.join();
     }
 }
 

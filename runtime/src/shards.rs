@@ -363,7 +363,7 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
-fn allowed_cores() -> Vec<usize> {
+pub(crate) fn allowed_cores() -> Vec<usize> {
     let Ok(set) = rustix::thread::sched_getaffinity(None) else { return vec![0] };
     let cores: Vec<usize> =
         (0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect();

@@ -55,6 +55,15 @@ impl Thread {
             }
         }
     }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        match &self.0 {
+            Running::Thread(thread) => thread.is_finished(),
+            Running::Simulated(task) => task.is_finished(),
+        }
+    }
 }
 
 impl fmt::Debug for Thread {

@@ -320,6 +320,9 @@ pub(crate) struct ConfigSources {
     /// Packets that differ only in VLAN tags are the same
     #[arg(long)]
     pub(crate) dedup_ignore_vlan: bool,
+    /// Store flows of this class whole while not everything can be stored: 'udp port 53'
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) critical: Vec<String>,
     /// Set anything, over the file and the environment: limits.scans=2
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::loss::LossCause;
+use super::thin::{LeftOut, ShedFlow};
 
 /// What became of the packets of an interface so far. When nothing is under way any more,
 /// `received` is the sum of the others, exactly.
@@ -21,6 +22,9 @@ pub struct CaptureCounts {
     pub filtered: u64,
     /// Not stored, by cause, as [`LossCause::ALL`] orders them.
     pub lost: [u64; LossCause::ALL.len()],
+    /// Packets that were shed, of which `lost` has the sum, by the kind of their flow, as
+    /// [`ShedFlow::ALL`] orders them.
+    pub shed: [u64; ShedFlow::ALL.len()],
 }
 
 impl CaptureCounts {
@@ -50,6 +54,9 @@ impl CaptureCounts {
         for (sum, lost) in self.lost.iter_mut().zip(&counters.lost) {
             *sum += read(lost);
         }
+        for (sum, shed) in self.shed.iter_mut().zip(&counters.shed) {
+            *sum += read(shed);
+        }
         self.received += read(&counters.received);
     }
 }
@@ -62,6 +69,7 @@ pub(crate) struct Counters {
     pub(super) stored_bytes: AtomicU64,
     pub(super) filtered: AtomicU64,
     pub(super) lost: [AtomicU64; LossCause::ALL.len()],
+    pub(super) shed: [AtomicU64; ShedFlow::ALL.len()],
 }
 
 impl Counters {
@@ -74,6 +82,14 @@ impl Counters {
     /// These are lost.
     pub(crate) fn lose(&self, cause: LossCause, packets: u64) {
         self.of(cause).fetch_add(packets, Ordering::Relaxed);
+    }
+
+    /// One is left out.
+    pub(super) fn leave_out(&self, why: LeftOut) {
+        self.lose(why.cause(), 1);
+        if let LeftOut::Shed(flow) = why {
+            self.shed[flow as usize].fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Packets lost so far.

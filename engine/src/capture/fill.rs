@@ -14,17 +14,15 @@ use tapstone_runtime::{sleep, yield_if_needed};
 
 use super::counts::Counters;
 use super::loss::{Loss, LossCause};
-use super::thin::{Exchangeable, Thinner};
+use super::thin::{LeftOut, Rules, Thinner};
 use crate::account::Account;
+use crate::effects::{Behind, Effects, Orders};
+use crate::exchangeable::{Exchangeable, Follower};
 use crate::import::batch::{Batch, Record};
 use crate::shard::{Command, Inbox, IngestError, Returned};
 
 /// Batches between the ring and the shard.
 const BATCHES: usize = 3;
-/// A packet waits no longer for others to be stored with.
-const FLUSHED_AFTER: Duration = Duration::from_millis(400);
-/// Blocks that are read before anything else is looked after.
-const BLOCKS_AT_ONCE: usize = 16;
 /// How often the ring is looked at when it is empty.
 const LOOK: Duration = Duration::from_millis(4);
 /// How often the kernel is asked how many packets came.
@@ -50,8 +48,8 @@ enum Fate {
     Taken,
     /// It does not match.
     Filtered,
-    /// It is left out because that was asked for.
-    LeftOut(LossCause),
+    /// It is left out.
+    LeftOut(LeftOut),
 }
 
 impl Treatment {
@@ -82,11 +80,11 @@ impl Treatment {
         });
         match thinner.judge(batch) {
             None => Fate::Taken,
-            Some(cause) => {
+            Some(why) => {
                 let record = batch.records.pop().expect("it was pushed above");
                 batch.arena.truncate(offset);
-                batch.leave_out(cause, record.time);
-                Fate::LeftOut(cause)
+                batch.leave_out(why.cause(), record.time);
+                Fate::LeftOut(why)
             }
         }
     }
@@ -96,11 +94,10 @@ impl Treatment {
 pub(super) struct Filler {
     pub(super) ring: PacketRing,
     pub(super) treatment: Treatment,
-    pub(super) thinning: Arc<Exchangeable>,
+    pub(super) thinning: Arc<Exchangeable<Arc<Rules>>>,
+    pub(super) orders: Arc<Orders>,
     pub(super) interfaces: Arc<[Interface]>,
     pub(super) source: Arc<str>,
-    /// Bytes of a batch at which it is handed over.
-    pub(super) unit: usize,
     pub(super) commands: Sender<Command>,
     pub(super) counters: Arc<Counters>,
     pub(super) stopping: Arc<AtomicBool>,
@@ -121,6 +118,10 @@ struct Waiting {
 
 /// Where a filler is.
 struct State {
+    /// How it works now.
+    effects: Follower<Effects>,
+    /// Whether packets wait in the ring.
+    behind: Behind,
     batch: Box<Batch>,
     /// Since the batch's first packet was taken.
     age: Stopwatch,
@@ -146,8 +147,10 @@ struct State {
 }
 
 impl State {
-    fn new() -> State {
+    fn new(orders: &Arc<Orders>) -> State {
         State {
+            effects: orders.follow(),
+            behind: Behind::new(orders),
             batch: Box::new(Batch::empty()),
             age: Stopwatch::start(),
             back: async_channel::bounded(BATCHES),
@@ -165,6 +168,10 @@ impl State {
         }
     }
 
+    fn effects(&self) -> &Effects {
+        self.effects.seen()
+    }
+
     /// Packets that are to be stored, so far.
     fn taken(&self) -> u64 {
         self.handed + self.batch.records.len() as u64
@@ -178,8 +185,8 @@ impl Filler {
     ///
     /// When the shard is gone.
     pub(super) async fn run(mut self) -> Result<(), IngestError> {
-        let mut state = State::new();
-        let mut thinner = Thinner::new(Arc::clone(&self.thinning));
+        let mut state = State::new(&self.orders);
+        let mut thinner = Thinner::new(Arc::clone(&self.thinning), &self.orders);
         let mut stopped: Option<Stopwatch> = None;
         let mut waiting: Vec<Waiting> = Vec::new();
         loop {
@@ -188,6 +195,7 @@ impl Filler {
                 self.ring.stop().ok();
                 stopped = Some(Stopwatch::start());
             }
+            state.effects.keep_up();
             thinner.keep_up();
             let moved = self.read(&mut state, &mut thinner).await;
             if stopped.is_some() || state.since_count.elapsed() >= COUNT {
@@ -205,8 +213,8 @@ impl Filler {
             for it in waiting.iter_mut().filter(|it| it.taken.is_none()) {
                 it.taken = (state.read >= it.read).then(|| state.taken());
             }
-            let full = state.batch.arena.len() >= self.unit;
-            let old = state.age.elapsed() >= FLUSHED_AFTER;
+            let full = state.batch.arena.len() >= state.effects().unit;
+            let old = state.age.elapsed() >= state.effects().flush_after;
             let now = !waiting.is_empty() || (stopped.is_some() && !moved);
             let has_any = !(state.batch.records.is_empty() && state.batch.losses.is_empty());
             if has_any && (full || old || now) {
@@ -236,12 +244,16 @@ impl Filler {
     /// Takes blocks of the ring until none is there, or the batch is full, or it is time for other
     /// things. Gives whether there was one.
     async fn read(&mut self, state: &mut State, thinner: &mut Thinner) -> bool {
-        let mut moved = false;
-        for _ in 0..BLOCKS_AT_ONCE {
-            if state.batch.arena.len() >= self.unit {
+        let Effects { read_blocks, unit, .. } = *state.effects();
+        let (mut moved, mut behind) = (false, true);
+        for _ in 0..read_blocks {
+            if state.batch.arena.len() >= unit {
                 break;
             }
-            let Some(block) = self.ring.next_block() else { break };
+            let Some(block) = self.ring.next_block() else {
+                behind = false;
+                break;
+            };
             moved = true;
             if state.batch.records.is_empty() {
                 state.age = Stopwatch::start();
@@ -252,7 +264,7 @@ impl Filler {
                 match self.treatment.take(&packet, thinner, &mut state.batch) {
                     Fate::Taken => {}
                     Fate::Filtered => filtered += 1,
-                    Fate::LeftOut(cause) => self.counters.lose(cause, 1),
+                    Fate::LeftOut(why) => self.counters.leave_out(why),
                 }
             }
             drop(block);
@@ -260,6 +272,7 @@ impl Filler {
             self.counters.filtered.fetch_add(filtered, Ordering::Relaxed);
             yield_if_needed().await;
         }
+        state.behind.say(behind);
         moved
     }
 
@@ -292,6 +305,11 @@ impl Filler {
         }
         next.clear();
         next.arena.clear();
+        // A vector that grows doubles, so what is larger than this is from before units became
+        // smaller.
+        if next.arena.capacity() > 4 * state.effects().unit {
+            next.arena.shrink_to(2 * state.effects().unit);
+        }
         let mut batch = std::mem::replace(&mut state.batch, next);
         batch.interfaces = Arc::clone(&self.interfaces);
         batch.source = Arc::clone(&self.source);
@@ -349,7 +367,7 @@ impl Filler {
             state.settled = *handed;
             state.commit = None;
         }
-        let due = wanted || state.since_commit.elapsed() >= FLUSHED_AFTER / 2;
+        let due = wanted || state.since_commit.elapsed() >= state.effects().flush_after / 2;
         if state.settled != state.handed && due {
             let (done, answer) = async_channel::bounded(1);
             self.ask(state, Command::Commit(done)).await?;
@@ -376,8 +394,9 @@ mod tests {
     use tapstone_packet::interface::{ByteOrder, LinkType};
     use tapstone_runtime::packet_ring::VlanTag;
 
-    use super::super::thin::{CutOff, Rules, Thinning};
+    use super::super::thin::{CutOff, Thinning};
     use super::*;
+    use crate::effects::Shedding;
 
     fn treatment(filter: &str, snap_len: u32, judge_all: bool) -> Treatment {
         let dialect = Dialect { link_type: LinkType::ETHERNET, byte_order: ByteOrder::Little };
@@ -391,7 +410,8 @@ mod tests {
         let cut_off = if class.is_empty() { Vec::new() } else { vec![cut_off] };
         let thinning = Thinning { cut_off, ..Thinning::default() };
         let rules = Rules::new(&thinning, "eth0", LinkType::ETHERNET).unwrap();
-        Thinner::new(Arc::new(Exchangeable::new(rules)))
+        let orders = Orders::new(Effects::default());
+        Thinner::new(Arc::new(Exchangeable::new(Arc::new(rules))), &orders)
     }
 
     fn frame(vlan: Option<VlanTag>) -> (Vec<u8>, Option<VlanTag>) {
@@ -443,12 +463,72 @@ mod tests {
         for secs in [7, 5, 6] {
             let packet = RingPacket { secs, nanos: 0, data: &data, original: 60, vlan };
             let fate = treatment.take(&packet, &mut thinner, &mut batch);
-            assert_eq!(fate, Fate::LeftOut(LossCause::CutOff));
+            assert_eq!(fate, Fate::LeftOut(LeftOut::CutOff));
         }
         let (first, last) = (Timestamp::from_secs_nanos(5, 0), Timestamp::from_secs_nanos(7, 0));
         let expected = Loss { cause: LossCause::CutOff, packets: 3, first, last };
         assert_eq!((batch.losses.as_slice(), batch.records.len()), (&[expected][..], 0));
         assert!(batch.arena.is_empty());
+    }
+
+    /// Whatever is left out when, each packet is taken or counted, and what is shed is counted by
+    /// its flow too.
+    #[test]
+    fn each_packet_is_taken_or_counted() {
+        let seed = fastrand::u64(..);
+        eprintln!("seed {seed}");
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let orders = Orders::new(Effects::default());
+        let thinning = Thinning {
+            cut_off: vec![CutOff { class: "udp port 1".to_owned(), bytes: 5000 }],
+            duplicates: Some(Duration::from_millis(5)),
+            critical: vec!["udp port 2".to_owned()],
+            ..Thinning::default()
+        };
+        let rules = Arc::new(Rules::new(&thinning, "eth0", LinkType::ETHERNET).unwrap());
+        let mut thinner = Thinner::new(Arc::new(Exchangeable::new(rules)), &orders);
+        let (treatment, counters) = (treatment("", 65535, false), Counters::default());
+        let (mut batch, mut critical) = (Batch::empty(), (0, 0));
+        const PACKETS: u32 = 20_000;
+        for packet in 0..PACKETS {
+            if chance.u16(..) < 100 {
+                let levels = [Shedding::No, Shedding::Prioritize, Shedding::Suspend];
+                let shedding = levels[chance.usize(..levels.len())];
+                orders.exchange(Effects { shedding, ..Effects::default() });
+                thinner.keep_up();
+            }
+            let port = chance.u16(1..if packet % 10 == 0 { 5000 } else { 8 });
+            let data = udp(port, chance.u8(..4), chance.usize(60..1500));
+            let original = data.len() as u32;
+            let (secs, nanos) = (packet / 2000, packet % 2000 * 500_000);
+            let packet = RingPacket { secs, nanos, data: &data, original, vlan: None };
+            let fate = treatment.take(&packet, &mut thinner, &mut batch);
+            if let Fate::LeftOut(why) = fate {
+                counters.leave_out(why);
+            }
+            let is_shed = matches!(fate, Fate::LeftOut(LeftOut::Shed(_)));
+            critical.0 += u32::from(port == 2);
+            critical.1 += u32::from(port == 2 && is_shed);
+        }
+        let lost: u64 = LossCause::ALL.into_iter().map(|cause| counters.lost(cause)).sum();
+        assert_eq!(batch.records.len() as u64 + lost, u64::from(PACKETS));
+        assert_eq!(batch.losses.iter().map(|loss| loss.packets).sum::<u64>(), lost);
+        let shed = counters.shed.iter().map(|it| it.load(Ordering::Relaxed));
+        assert_eq!(shed.sum::<u64>(), counters.lost(LossCause::Shed));
+        assert!(critical.0 > 1000 && critical.1 == 0, "{critical:?}");
+        for cause in [LossCause::CutOff, LossCause::Shed] {
+            assert!(counters.lost(cause) > 100, "{cause:?}: {lost}");
+        }
+    }
+
+    /// UDP from a port, of so many bytes; they are the same where `content` is.
+    fn udp(port: u16, content: u8, length: usize) -> Vec<u8> {
+        let mut data = vec![2; TAG_AT];
+        data.extend([8, 0, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        data.extend(port.to_be_bytes());
+        data.extend([0, 80, 0, 8, 0, 0]);
+        data.resize(length, content);
+        data
     }
 
     #[test]

@@ -24,23 +24,29 @@ pub enum LossCause {
     CutOff,
     /// The same bytes were stored a moment before.
     Duplicate,
+    /// Not everything could be stored, and their flows matter less than others.
+    Shed,
 }
 
 impl LossCause {
     /// All there are.
-    pub const ALL: [LossCause; 5] = [
+    pub const ALL: [LossCause; 6] = [
         LossCause::RingFull,
         LossCause::DiskBehind,
         LossCause::DiskRefused,
         LossCause::CutOff,
         LossCause::Duplicate,
+        LossCause::Shed,
     ];
 
     /// Whether they are left out because that was asked for (see [`Thinning`](crate::Thinning)).
     #[must_use]
     pub const fn is_asked_for(self) -> bool {
         match self {
-            LossCause::RingFull | LossCause::DiskBehind | LossCause::DiskRefused => false,
+            LossCause::RingFull
+            | LossCause::DiskBehind
+            | LossCause::DiskRefused
+            | LossCause::Shed => false,
             LossCause::CutOff | LossCause::Duplicate => true,
         }
     }
@@ -54,6 +60,7 @@ impl LossCause {
             LossCause::DiskRefused => "disk-refused",
             LossCause::CutOff => "cut-off",
             LossCause::Duplicate => "duplicate",
+            LossCause::Shed => "shed",
         }
     }
 
@@ -65,6 +72,7 @@ impl LossCause {
             LossCause::DiskRefused => 3,
             LossCause::CutOff => 4,
             LossCause::Duplicate => 5,
+            LossCause::Shed => 6,
         }
     }
 
@@ -81,6 +89,10 @@ impl fmt::Display for LossCause {
             LossCause::DiskRefused => "they were lost: the disk did not take them",
             LossCause::CutOff => "they were cut off on arrival, as asked",
             LossCause::Duplicate => "they were left out on arrival, as asked: they came twice",
+            LossCause::Shed => {
+                "they were shed on arrival: not everything could be stored, and their flows are of \
+                 no critical class"
+            }
         })
     }
 }

@@ -21,9 +21,10 @@ pub use counts::CaptureCounts;
 pub(crate) use counts::{Counted, Counters};
 use fill::{Filler, Treatment};
 pub use source::{CaptureOptions, LiveSource, OpenInterfaceError};
-pub use thin::{CutOff, ThinError, Thinning};
-use thin::{Exchangeable, Rules};
+use thin::Rules;
+pub use thin::{CutOff, ShedFlow, ThinError, Thinning};
 
+use crate::exchangeable::Exchangeable;
 use crate::shard::{Command, Inbox, IngestError};
 use crate::store::Store;
 
@@ -80,7 +81,7 @@ impl Store {
         let (mut tasks, mut captured) = (Vec::new(), Vec::new());
         for source in sources {
             let LiveSource { name, interface, rings, program, judge_all, rules } = source;
-            let thinning = Arc::new(Exchangeable::new(rules));
+            let thinning = Arc::new(Exchangeable::new(Arc::new(rules)));
             let snap_len = interface.snap_len;
             let treatment = Treatment { snap_len, program, judge_all };
             let interfaces: Arc<[_]> = Arc::new([interface]);
@@ -94,9 +95,9 @@ impl Store {
                     ring,
                     treatment: treatment.clone(),
                     thinning: Arc::clone(&thinning),
+                    orders: Arc::clone(&self.inner.orders),
                     interfaces: Arc::clone(&interfaces),
                     source: Arc::clone(&name),
-                    unit: self.inner.sizes.unit,
                     commands: self.commands_of(shard).clone(),
                     counters: Arc::default(),
                     stopping: Arc::clone(&stopping),
@@ -136,16 +137,9 @@ impl Store {
         // One that ends meanwhile makes everything durable, and answers no more.
         let durable = |answer: Receiver<_>| block_on(answer.recv()).unwrap_or(Ok(()));
         let flushed = waiting.into_iter().map(durable).fold(Ok(()), Result::and);
-        let ask = |commands: &Sender<Command>| {
-            let (done, answer) = async_channel::bounded(1);
-            block_on(commands.send(Command::Commit(done))).ok();
-            answer
-        };
-        let shards = 0..self.inner.shards.count();
-        let answers: Vec<_> = shards.map(|shard| ask(self.commands_of(shard))).collect();
-        let lost = |_| Err(IngestError::Lost);
-        let committed = |answer: Receiver<_>| block_on(answer.recv()).unwrap_or_else(lost);
-        flushed.and(answers.into_iter().map(committed).fold(Ok(()), Result::and))
+        let committed = self.ask_all(Command::Commit).into_iter();
+        let committed = committed.map(|answer| answer.unwrap_or(Err(IngestError::Lost)));
+        flushed.and(committed.fold(Ok(()), Result::and))
     }
 
     /// Leaves out on arrival what is asked for, from now on; the budget of every flow begins anew.
@@ -155,8 +149,10 @@ impl Store {
     /// When a class is no filter for an interface; then nothing changes.
     pub fn thin(&self, thinning: &Thinning) -> Result<(), ThinError> {
         let captures = self.inner.captures.lock().expect("no holder of the lock panics").clone();
-        let rules =
-            |it: &Captured| Rules::new(thinning, &it.counted.interface, it.thinning.link_type());
+        let rules = |it: &Captured| {
+            let link_type = it.thinning.get().link_type;
+            Rules::new(thinning, &it.counted.interface, link_type).map(Arc::new)
+        };
         let rules = captures.iter().map(rules).collect::<Result<Vec<_>, _>>()?;
         captures.iter().zip(rules).for_each(|(it, rules)| it.thinning.exchange(rules));
         Ok(())
@@ -210,7 +206,7 @@ impl Drop for Capture {
 #[derive(Clone, Debug)]
 pub(crate) struct Captured {
     pub(crate) counted: Counted,
-    thinning: Arc<Exchangeable>,
+    thinning: Arc<Exchangeable<Arc<Rules>>>,
     flushes: Vec<Sender<Sender<Result<(), IngestError>>>>,
 }
 

@@ -111,3 +111,21 @@ impl Missing {
         Missing::segment(segment, times, 0, &reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::loss::LossCause;
+
+    #[test]
+    fn what_was_shed_is_missing_against_everybody_s_wish() {
+        let time = |secs| Timestamp::from_secs_nanos(secs, 0);
+        let loss = Loss { cause: LossCause::Shed, packets: 7, first: time(1), last: time(2) };
+        let missing = Missing::lost(None, &loss);
+        let text = missing.to_string();
+        assert!(text.starts_with("up to 7 packets between 1970-01-01T00:00:01"), "{text}");
+        assert!(text.contains("they were shed on arrival: not everything could be"), "{text}");
+        let completeness = Completeness { missing: vec![missing], refused: Vec::new() };
+        assert!(!completeness.is_complete());
+    }
+}

@@ -510,7 +510,7 @@ fn search_all(store: &Store, ids: &[SegmentId], flows: &Predicate) -> Vec<Search
         return ids.iter().map(|_| Searched::Everything).collect();
     }
     // What is open answers sooner than a thread begins.
-    let open = |id: &SegmentId| store.open_split(*id).map(|split| search_split(&split, flows));
+    let open = |id: &SegmentId| store.kept_split(*id).map(|split| search_split(&split, flows));
     let mut searched: Vec<Option<Searched>> = ids.iter().map(open).collect();
     let others = ids.iter().zip(&searched).filter(|(_, searched)| searched.is_none());
     let others: Vec<SegmentId> = others.map(|(id, _)| *id).collect();

@@ -18,11 +18,10 @@ use super::plan::{Job, Plan, Question};
 use super::run::{self, Outcome, Want};
 use super::{QueryError, Selection};
 use crate::catalog::SegmentRow;
+use crate::effects::{Effects, Way};
+use crate::exchangeable::Follower;
 use crate::id::SegmentId;
 use crate::store::Store;
-
-/// Units that are read ahead, for each shard.
-const JOBS_PER_SHARD: usize = 2;
 
 /// A question for which at most so many bytes of segments are read is a needle, and comes before
 /// the others.
@@ -43,6 +42,7 @@ pub(super) struct Reading {
     pub(super) sum: Sum,
     /// Set when nobody wants the outcome of what is being read any more.
     unwanted: Arc<AtomicBool>,
+    effects: Follower<Effects>,
 }
 
 impl Reading {
@@ -70,6 +70,7 @@ impl Reading {
             answer: Answer { completeness, ..Answer::default() },
             sum: Sum::default(),
             unwanted: Arc::default(),
+            effects: store.inner.orders.follow(),
         }
     }
 
@@ -125,16 +126,18 @@ impl Reading {
     }
 
     fn start_reading(&mut self) {
-        let shards = &self.store.inner.shards;
-        while self.reading.len() < shards.count() * JOBS_PER_SHARD {
+        self.effects.keep_up();
+        let (shards, orders) = (&self.store.inner.shards, &self.store.inner.orders);
+        while self.reading.len() < shards.count() * self.effects.seen().read_ahead {
             let Some(job) = self.waiting.pop_front() else { break };
             let (from, want) = (job.from, self.want);
             let arena = self.merge.spare_arena();
             let shard = self.next_shard % shards.count();
             self.next_shard += 1;
             let unwanted = Arc::clone(&self.unwanted);
-            let task =
-                shards.spawn(shard, self.class, move || run::run(job, want, arena, unwanted));
+            let way = Way::new(orders);
+            let run = move || run::run(job, want, arena, unwanted, way);
+            let task = shards.spawn(shard, self.class, run);
             self.reading.push_back((from, task));
         }
     }

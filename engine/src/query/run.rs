@@ -11,6 +11,7 @@ use tapstone_runtime::{spawn_local, yield_if_needed};
 use super::found::{Found, Hit, Position};
 use super::histogram::{Bars, Tally};
 use super::plan::{Job, Target};
+use crate::effects::Way;
 use crate::segment::block::{self, BlockError};
 use crate::segment::description::{BlockPlace, Unit};
 use crate::segment::directory::Directory;
@@ -56,6 +57,7 @@ pub(crate) async fn run(
     want: Want,
     mut arena: Vec<u8>,
     unwanted: Arc<AtomicBool>,
+    way: Way,
 ) -> Outcome {
     let segment = &job.target.segment;
     let unit = &segment.map.units[job.unit];
@@ -66,6 +68,7 @@ pub(crate) async fn run(
         after: job.after,
         want,
         unwanted,
+        way,
         of_block: want.tally(),
         scratch: Vec::new(),
         plain: Vec::new(),
@@ -106,6 +109,7 @@ struct Judge<'t> {
     after: Option<Position>,
     want: Want,
     unwanted: Arc<AtomicBool>,
+    way: Way,
     /// What the current block gave to be counted: it counts when the block was read to its end.
     of_block: Option<Tally>,
     scratch: Vec<u8>,
@@ -132,6 +136,7 @@ impl Judge<'_> {
             next = pieces.get(index + 1).map(&start);
             let read: Result<ReadBuf, FileError> = read.await;
             for number in &blocks[piece.blocks.clone()] {
+                self.way.give().await;
                 let place = unit.place(*number);
                 let (at, length) =
                     ((place.offset - piece.bytes.start) as usize, place.length as usize);

@@ -244,12 +244,9 @@ pub(crate) mod tests {
             }],
             source: "a.pcap".into(),
             checkpoint: Some(Checkpoint { offset: 77, hash: u128::MAX - 5, packets: 10 }),
-            losses: vec![Loss {
-                cause: LossCause::RingFull,
-                packets: 1 << 40,
-                first: time(-9),
-                last: time(12),
-            }],
+            losses: LossCause::ALL
+                .map(|cause| Loss { cause, packets: 1 << 40, first: time(-9), last: time(12) })
+                .to_vec(),
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod audit;
 mod corruption;
+mod effects;
 mod exactness;
 mod expiring;
 mod frozen;
@@ -12,5 +13,6 @@ mod importing;
 mod paging;
 mod planning;
 mod querying;
+mod shedding;
 mod simulated;
 mod support;

@@ -131,7 +131,7 @@ mod tests {
             received,
             stored: received - 1,
             stored_bytes,
-            lost: [1, 0, 0, 0, 0],
+            lost: [1, 0, 0, 0, 0, 0],
             ..CaptureCounts::default()
         };
         let before = [counts(10, 1000), counts(20, 0)];

@@ -74,7 +74,13 @@ pub(super) fn capture_json(capture: &proto::LiveInterface) -> Value {
         "stored_bytes": capture.stored_bytes,
         "filtered": capture.filtered,
         "lost": lost_json(&capture.lost),
+        "shed": shed_json(&capture.shed),
     })
+}
+
+/// Packets that were shed, by the kind of their flows.
+fn shed_json(shed: &[proto::ShedFlows]) -> Value {
+    shed.iter().map(|it| (it.kind.clone(), Value::from(it.packets))).collect::<Map<_, _>>().into()
 }
 
 /// What became of an interface's packets, in words.
@@ -94,6 +100,11 @@ pub(super) fn capture_text(capture: &proto::LiveInterface) -> String {
         0 => ", none lost".to_owned(),
         missing => format!(", {missing} lost ({})", lost_text(lost)),
     };
+    let shed = capture.shed.iter().filter(|it| it.packets > 0);
+    let shed: Vec<_> = shed.map(|it| format!("{} {}", it.kind, it.packets)).collect();
+    if !shed.is_empty() {
+        text += &format!("; shed by flows: {}", shed.join(", "));
+    }
     match received.saturating_sub(stored + filtered + left_out + missing) {
         0 => text,
         under_way => text + &format!(", {under_way} under way"),

@@ -20,8 +20,13 @@ pub(crate) struct CaptureSettings {
     /// How long after a packet the same bytes are left out: `50ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) dedup: Option<String>,
+    /// The same where that is not set, but only under pressure on the disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dedup_under_pressure: Option<String>,
     /// Whether VLAN tags make no difference.
     pub(crate) dedup_ignore_vlan: bool,
+    /// Classes of flows that are stored whole while not everything can be: `udp port 53`.
+    pub(crate) critical: Vec<String>,
 }
 
 /// A setting that makes no sense.
@@ -42,10 +47,15 @@ impl CaptureSettings {
         let wrong = |setting| move |what| CaptureSettingsError { setting, what };
         let cut_off = self.cutoff.iter().map(|text| cut_off(text));
         let duplicates = self.dedup.as_deref().map(window);
+        let under_pressure = self.dedup_under_pressure.as_deref().map(window);
         Ok(Thinning {
             cut_off: cut_off.collect::<Result<_, _>>().map_err(wrong("cutoff"))?,
             duplicates: duplicates.transpose().map_err(wrong("dedup"))?,
+            duplicates_under_pressure: under_pressure
+                .transpose()
+                .map_err(wrong("dedup_under_pressure"))?,
             ignore_vlans: self.dedup_ignore_vlan,
+            critical: self.critical.clone(),
         })
     }
 }
@@ -74,7 +84,8 @@ mod tests {
 
     fn settings(cutoff: &[&str], dedup: Option<&str>) -> CaptureSettings {
         let cutoff = cutoff.iter().map(|it| (*it).to_owned()).collect();
-        CaptureSettings { cutoff, dedup: dedup.map(str::to_owned), dedup_ignore_vlan: true }
+        let dedup = dedup.map(str::to_owned);
+        CaptureSettings { cutoff, dedup, dedup_ignore_vlan: true, ..CaptureSettings::default() }
     }
 
     #[test]
@@ -85,8 +96,26 @@ mod tests {
             cut_off: vec![cut_off("tcp port 443", 64 << 10), cut_off("tcp[13] = 2", 0)],
             duplicates: Some(Duration::from_millis(50)),
             ignore_vlans: true,
+            ..Thinning::default()
         };
         assert_eq!(thinning.unwrap(), expected);
+    }
+
+    #[test]
+    fn what_holds_only_under_pressure_is_understood() {
+        let settings = |dedup: &str| CaptureSettings {
+            dedup_under_pressure: Some(dedup.to_owned()),
+            critical: vec!["udp port 53".to_owned()],
+            ..CaptureSettings::default()
+        };
+        let expected = Thinning {
+            duplicates_under_pressure: Some(Duration::from_millis(50)),
+            critical: vec!["udp port 53".to_owned()],
+            ..Thinning::default()
+        };
+        assert_eq!(settings("50ms").thinning().unwrap(), expected);
+        let error = settings("50").thinning().unwrap_err().to_string();
+        assert!(error.starts_with("capture.dedup_under_pressure: '50' is no window"), "{error}");
     }
 
     #[test]

@@ -135,6 +135,9 @@ impl Loaded {
         if !sources.cutoff.is_empty() {
             layers.add_flag("--cutoff", "capture.cutoff", sources.cutoff.clone().into());
         }
+        if !sources.critical.is_empty() {
+            layers.add_flag("--critical", "capture.critical", sources.critical.clone().into());
+        }
         if sources.dedup_ignore_vlan {
             layers.add_flag("--dedup-ignore-vlan", "capture.dedup_ignore_vlan", true.into());
         }

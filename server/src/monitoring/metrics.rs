@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
-use tapstone::{CaptureCounts, CatalogError, LossCause, Store};
+use tapstone::{CaptureCounts, CatalogError, LossCause, ShedFlow, Store};
 
 use super::Ready;
 use crate::listen::Counters;
@@ -117,6 +117,11 @@ fn count_capture(counts: &CaptureCounts) {
         let name = "tapstone_capture_lost_packets_total";
         counter!(name, "interface" => interface, "cause" => cause).absolute(lost);
     }
+    for (kind, shed) in ShedFlow::ALL.into_iter().zip(counts.shed) {
+        let (interface, kind) = (counts.interface.clone(), kind.name());
+        let name = "tapstone_capture_shed_packets_total";
+        counter!(name, "interface" => interface, "flows" => kind).absolute(shed);
+    }
 }
 
 /// What requests are counted by, where they happen. Nothing is, unless [`Metrics::start`]ed.
@@ -206,6 +211,7 @@ fn describe() {
         "Live packets left out by the filter after the kernel let them through."
     );
     describe_counter!("tapstone_capture_lost_packets_total", "Live packets lost.");
+    describe_counter!("tapstone_capture_shed_packets_total", "Live packets shed, by their flows.");
     describe_counter!("tapstone_refused_total", "Requests that were not let in.");
     describe_counter!("tapstone_audit_records_total", "Records written to the audit log.");
     describe_counter!("tapstone_connections_total", "Connections that were let in.");

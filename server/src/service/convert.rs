@@ -4,7 +4,7 @@
 use tapstone::{
     CaptureCounts, CheckReport, Completeness, Cursor, Flow, Flows, Group, GroupBy, HeldBack,
     Histogram, Hold, ImportReport, Info, LossCause, Missing, NewHold, ParseCursorError, Refused,
-    Selection, Store, Timestamp,
+    Selection, ShedFlow, Store, Timestamp,
 };
 use tapstone_client::{instant, proto};
 use tapstone_packet::flow::{Endpoint, KeyPart};
@@ -211,6 +211,11 @@ fn lost(cause: LossCause, packets: u64) -> proto::Lost {
 
 pub(crate) fn capture(counts: &CaptureCounts) -> proto::LiveInterface {
     let by_cause = LossCause::ALL.into_iter().zip(counts.lost);
+    let by_kind = ShedFlow::ALL.into_iter().zip(counts.shed);
+    let shed = |(kind, packets): (ShedFlow, u64)| {
+        let kind = kind.name().to_owned();
+        proto::ShedFlows { kind, packets }
+    };
     proto::LiveInterface {
         interface: counts.interface.clone(),
         received: counts.received,
@@ -218,6 +223,7 @@ pub(crate) fn capture(counts: &CaptureCounts) -> proto::LiveInterface {
         stored_bytes: counts.stored_bytes,
         filtered: counts.filtered,
         lost: by_cause.map(|(cause, packets)| lost(cause, packets)).collect(),
+        shed: by_kind.map(shed).collect(),
     }
 }
 

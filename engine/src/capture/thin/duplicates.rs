@@ -1,4 +1,4 @@
-//! Which packets came a moment ago: a table of fixed size, whose oldest entries make room.
+//! Which packets came a moment ago.
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::random_bytes;
 
+use super::table::{self, Table};
+
 /// Packets that are remembered (4 MiB): as many as come in 50 ms at 2.6 million a second.
-const PACKETS: usize = 1 << 17;
-/// Places that a packet may be in.
-const PLACES: usize = 8;
+pub(super) const PACKETS: usize = 1 << 17;
 /// Where the tags of an Ethernet frame begin, and how long each is.
 const TAGS_AT: usize = 12;
 const TAG_LEN: usize = 4;
@@ -22,24 +22,37 @@ struct Entry {
     nanos: i64,
 }
 
-const NOTHING: Entry = Entry { hash: 0, nanos: i64::MIN };
+impl table::Entry for Entry {
+    const NOTHING: Entry = Entry { hash: 0, nanos: i64::MIN };
+
+    fn hash(&self) -> u64 {
+        self.hash as u64
+    }
+
+    fn seen(&self) -> i64 {
+        self.nanos
+    }
+}
 
 /// The packets of one ring that were stored within the window.
 pub(super) struct Duplicates {
     window: i64,
     ignore_vlans: bool,
     key: [u8; 16],
-    entries: Box<[[Entry; PLACES]]>,
+    table: Table<Entry>,
 }
 
 impl Duplicates {
-    pub(super) fn new(window: Duration, ignore_vlans: bool) -> Duplicates {
-        Duplicates {
-            window: i64::try_from(window.as_nanos()).unwrap_or(i64::MAX),
-            ignore_vlans,
-            key: random_bytes(),
-            entries: vec![[NOTHING; PLACES]; PACKETS / PLACES].into(),
-        }
+    /// None yet, with room for so many.
+    pub(super) fn new(window: Duration, ignore_vlans: bool, packets: usize) -> Duplicates {
+        let (key, table) = (random_bytes(), Table::new(packets));
+        Duplicates { window: nanos_of(window), ignore_vlans, key, table }
+    }
+
+    /// Looks back so far, and has room for so many, from now on.
+    pub(super) fn adjust(&mut self, window: Duration, packets: usize) {
+        self.window = nanos_of(window);
+        self.table.resize(packets);
     }
 
     /// Whether the same bytes were stored within the window. Otherwise these count as stored.
@@ -50,19 +63,18 @@ impl Duplicates {
         hasher.write(addresses);
         hasher.write(&rest[tags..]);
         let (hash, nanos) = (hasher.finish128().as_u128(), nanos(time));
-        let places = &mut self.entries[hash as usize % (PACKETS / PLACES)];
-        if let Some(entry) = places.iter_mut().find(|entry| entry.hash == hash) {
-            // The clock may have been set back.
-            let is_recent = nanos.abs_diff(entry.nanos) <= self.window.unsigned_abs();
-            if !is_recent {
-                entry.nanos = nanos;
-            }
-            return is_recent;
+        let (entry, known) = self.table.place(hash as u64, |entry| entry.hash == hash);
+        // The clock may have been set back.
+        let is_recent = known && nanos.abs_diff(entry.nanos) <= self.window.unsigned_abs();
+        if !is_recent {
+            *entry = Entry { hash, nanos };
         }
-        let oldest = places.iter_mut().min_by_key(|entry| entry.nanos).expect("there are places");
-        *oldest = Entry { hash, nanos };
-        false
+        is_recent
     }
+}
+
+fn nanos_of(window: Duration) -> i64 {
+    i64::try_from(window.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Nanoseconds since the epoch; live packets have no finer times.
@@ -92,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_makes_no_duplicates_of_what_was_long_ago() {
-        let mut duplicates = Duplicates::new(Duration::from_secs(1), false);
+        let mut duplicates = Duplicates::new(Duration::from_secs(1), false, 1 << 10);
         let mut is_one = |secs| duplicates.is_one(b"same", Timestamp::from_secs_nanos(secs, 0));
         assert!(!is_one(5000));
         assert!(!is_one(100));
@@ -102,8 +114,8 @@ mod tests {
     /// Forgetting may only mean to store a duplicate.
     #[test]
     fn packets_that_differ_are_never_duplicates() {
-        let mut duplicates = Duplicates::new(Duration::from_secs(1), false);
-        for number in 0..3 * PACKETS as u64 {
+        let mut duplicates = Duplicates::new(Duration::from_secs(1), false, 1 << 10);
+        for number in 0..3u64 << 10 {
             assert!(!duplicates.is_one(&number.to_le_bytes(), Timestamp::from_nanos(0)));
         }
     }

@@ -87,6 +87,7 @@ fn what_cannot_be_left_out_is_told_before_anything_is_touched() {
         (["--cutoff", "tcp"], "no class and size"),
         (["--dedup", "1h"], "no window"),
         (["--cutoff", "tcp prot 5=1KiB"], "cut-off class 'tcp prot 5' for lo: "),
+        (["--critical", "udp prot 5"], "critical class 'udp prot 5' for lo: "),
     ] {
         let command = ["capture", "--store", "s", "-i", "lo"];
         let (code, _, err) = run(dir.path(), &[&command[..], &words].concat());
