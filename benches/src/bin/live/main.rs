@@ -156,8 +156,7 @@ struct Measured {
 }
 
 fn measure(recorder: Recorder, network: &Network, args: &Args, size: usize) -> Result<Measured> {
-    let Outcome { nanos, resident_mib, .. } =
-        try_it(recorder, network, args, (size, args.rate))?;
+    let Outcome { nanos, resident_mib, .. } = try_it(recorder, network, args, (size, args.rate))?;
     let (mut line, mut without_loss) = (format!("{nanos:>12.0} {resident_mib:>8} "), None);
     for rate in &args.rates {
         let Outcome { sent, recorded, .. } = try_it(recorder, network, args, (size, *rate))?;

@@ -36,8 +36,8 @@ pub(super) fn run(network: &Network, args: &Args, rate: u64) -> Result<String> {
     let (mut times, mut resident) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
         let length = STEADY_SIZE - HEADERS;
-        let sender =
-            scope.spawn(move || network.send_flows(Flows::Short, PORT, 0..sent, length, Some(rate)));
+        let sender = scope
+            .spawn(move || network.send_flows(Flows::Short, PORT, 0..sent, length, Some(rate)));
         let began = Instant::now();
         let mut asker = Asker::new(&out.join("store"))?;
         while !sender.is_finished() {
