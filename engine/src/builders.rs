@@ -163,7 +163,7 @@ mod tests {
         let (_dir, store) = store();
         let builder = store.inner.builders.builder.clone();
         store.inner.orders.exchange(Effects { builders: 2, ..Effects::default() });
-        let id = *store.inner.catalog.segments().unwrap().keys().next().unwrap();
+        let id = *store.inner.catalog.segments().unwrap().rows.keys().next().unwrap();
         let segment = store.segment(id).unwrap();
         let (path, stored_bytes) = (store.inner.layout.split(id), 1);
         std::fs::remove_file(&path).unwrap();

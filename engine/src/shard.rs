@@ -30,6 +30,7 @@ use crate::journal::{Record, StoredUnit};
 use crate::keys::KeyRing;
 use crate::layout::Layout;
 use crate::limits::Sizes;
+use crate::query::turns::Turns;
 use crate::segment::directory::Entry;
 use crate::segment::reader::Segment;
 use crate::segment::writer::{SegmentWriter, UnitPackets, WriteError};
@@ -123,6 +124,7 @@ pub(crate) struct Context {
     pub(crate) next_sequence: Arc<AtomicU32>,
     pub(crate) builder: Sender<Job>,
     pub(crate) unindexed: Arc<Unindexed>,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) orders: Arc<Orders>,
 }
 
@@ -199,6 +201,7 @@ impl Shard {
     }
 
     async fn ingest(&mut self, batch: &Batch) -> Result<(), IngestError> {
+        self.context.turns.need();
         if let Some(failure) = batch.account.as_ref().and_then(Account::failure) {
             return Err(failure);
         }

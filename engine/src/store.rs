@@ -37,6 +37,7 @@ use crate::limits::Sizes;
 use crate::name_cache::NameCache;
 use crate::query::Missing;
 use crate::query::plan::dialect_of;
+use crate::query::turns::Turns;
 use crate::recovery::{self, RecoverError};
 use crate::retention::HeldBack;
 use crate::segment::reader::Segment;
@@ -119,6 +120,7 @@ pub(crate) struct Inner {
     looks: Vec<(Sender<Look>, Arc<Published>)>,
     next_shard: AtomicUsize,
     pub(crate) orders: Arc<Orders>,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) kept: Kept,
     pub(crate) unindexed: Arc<Unindexed>,
     lost: Vec<Missing>,
@@ -189,10 +191,9 @@ impl Store {
             orders: Arc::clone(&orders),
         };
         let recovered = recovery::recover(&builder)?;
-        let later = recovered.later;
         let shards = Shards::start(options.shards.max(1))?;
 
-        let (builders, jobs) = Builders::start(builder, later)?;
+        let (builders, jobs) = Builders::start(builder, recovered.later)?;
         let next_sequence = Arc::new(AtomicU32::new(recovered.next_sequence));
         let context = Context {
             layout: layout.clone(),
@@ -202,6 +203,7 @@ impl Store {
             next_sequence,
             builder: jobs,
             unindexed: Arc::clone(&unindexed),
+            turns: Arc::new(Turns::new(shards.count())),
             orders: Arc::clone(&orders),
         };
         let started = (0..shards.count()).map(|shard| start_shard(&shards, &context, shard));
@@ -222,6 +224,7 @@ impl Store {
                 next_shard: AtomicUsize::new(0),
                 kept: Kept::new(&orders.effects()),
                 orders,
+                turns: context.turns,
                 unindexed,
                 lost: recovered.lost,
                 builders,

@@ -11,7 +11,7 @@ use tapstone_packet::names::Name;
 use tapstone_packet::predicate::{FlowView, Predicate};
 use tapstone_packet::time::{ATTOS_PER_NANO, Timestamp};
 
-use super::digest::{Digests, GROUP};
+use super::prints::Prints;
 
 /// Keys up to this length (IPv4 with a VLAN tag or two) are compared without leaving the table.
 const INLINE_KEY_LEN: usize = 22;
@@ -23,7 +23,7 @@ pub(crate) struct FlowTable {
     hasher: RandomState,
     slots: HashTable<Slot>,
     flows: Vec<Flow>,
-    digests: Digests,
+    prints: Prints,
     keys: Vec<u8>,
     paths: Paths,
     more_paths: HashMap<u32, Vec<u32>>,
@@ -169,7 +169,7 @@ impl FlowTable {
         while self.flows.len() < flow as usize {
             self.vacant.insert(self.flows.len() as u32);
             let key_at = self.keys.len() as u32;
-            self.digests.add(self.flows.len() as u32, FlowKey::opaque(), Path::from_bytes(&[]));
+            self.prints.add(self.flows.len() as u32, FlowKey::opaque(), Path::from_bytes(&[]));
             let key = FlowKey::opaque().as_bytes();
             self.keys.extend_from_slice(key);
             let vacant = Flow::new((key_at, key.len()), 0, true);
@@ -184,7 +184,7 @@ impl FlowTable {
         if is_new {
             let row = Flow::new((self.keys.len() as u32, key.len()), path, first_end_started);
             let taken = Path::from_bytes(&self.paths.list[path as usize]);
-            self.digests.add(flow, FlowKey::from_bytes(key), taken);
+            self.prints.add(flow, FlowKey::from_bytes(key), taken);
             self.keys.extend_from_slice(key);
             if was_vacant {
                 self.flows[flow as usize] = row;
@@ -197,7 +197,7 @@ impl FlowTable {
             let own = row.key(&self.keys);
             // Once: every further packet of another key finds it opaque already.
             if own != key && own != opaque {
-                self.digests.add(flow, FlowKey::opaque(), Path::from_bytes(&[]));
+                self.prints.add(flow, FlowKey::opaque(), Path::from_bytes(&[]));
                 (row.key_at, row.key_len) = (self.keys.len() as u32, opaque.len() as u16);
                 self.keys.extend_from_slice(opaque);
             }
@@ -217,7 +217,7 @@ impl FlowTable {
     ) -> Found {
         let (flow, local) = (self.flows.len() as u32, self.of_unit.len() as u32);
         let taken = Path::from_bytes(&self.paths.list[path as usize]);
-        self.digests.add(flow, FlowKey::from_bytes(key), taken);
+        self.prints.add(flow, FlowKey::from_bytes(key), taken);
         self.flows.push(Flow::new((self.keys.len() as u32, key.len()), path, first_end_started));
         self.keys.extend_from_slice(key);
         self.of_unit.push(flow);
@@ -257,7 +257,7 @@ impl FlowTable {
             more.push(path);
             let taken = Path::from_bytes(&self.paths.list[path as usize]);
             let key = self.flows[flow as usize].key(&self.keys);
-            self.digests.add(flow, FlowKey::from_bytes(key), taken);
+            self.prints.add(flow, FlowKey::from_bytes(key), taken);
         }
     }
 
@@ -366,8 +366,8 @@ impl FlowTable {
     }
 
     #[cfg(test)]
-    pub(super) fn digests(&self) -> &Digests {
-        &self.digests
+    pub(super) fn prints(&self) -> &Prints {
+        &self.prints
     }
 
     /// The flows that satisfy a predicate.
@@ -383,12 +383,11 @@ impl FlowTable {
                 set.insert(flow);
             }
         };
-        let count = self.len() as u32;
-        let groups = (0..count).step_by(GROUP as usize).zip(0..);
-        for (first, _) in groups.filter(|(_, group)| self.digests.may_match(*group, predicate)) {
-            (first..count.min(first + GROUP)).for_each(&mut look);
+        match self.prints.candidates(predicate) {
+            Some(flows) => flows.into_iter().for_each(&mut look),
+            None => (0..self.len() as u32).for_each(&mut look),
         }
-        self.digests.opaque().iter().copied().for_each(look);
+        self.prints.others().iter().copied().for_each(look);
         set
     }
 

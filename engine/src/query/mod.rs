@@ -10,6 +10,7 @@ mod merge;
 pub(crate) mod plan;
 mod reading;
 mod run;
+pub(crate) mod turns;
 
 pub use answer::{Answer, Counting, PacketStream, Packets, Tallying};
 pub use completeness::{Completeness, Missing, Refused};

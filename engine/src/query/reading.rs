@@ -16,12 +16,13 @@ use super::histogram::Sum;
 use super::merge::Merge;
 use super::plan::{Job, Plan, Question};
 use super::run::{self, Outcome, Want};
+use super::turns::Patience;
 use super::{QueryError, Selection};
 use crate::catalog::SegmentRow;
 use crate::effects::{Effects, Way};
 use crate::exchangeable::Follower;
 use crate::id::SegmentId;
-use crate::store::Store;
+use crate::store::{Inner, Store};
 
 /// A question for which at most so many bytes of segments are read is a needle, and comes before
 /// the others.
@@ -127,7 +128,7 @@ impl Reading {
 
     fn start_reading(&mut self) {
         self.effects.keep_up();
-        let (shards, orders) = (&self.store.inner.shards, &self.store.inner.orders);
+        let Inner { shards, orders, turns, .. } = &*self.store.inner;
         while self.reading.len() < shards.count() * self.effects.seen().read_ahead {
             let Some(job) = self.waiting.pop_front() else { break };
             let (from, want) = (job.from, self.want);
@@ -135,8 +136,15 @@ impl Reading {
             let shard = self.next_shard % shards.count();
             self.next_shard += 1;
             let unwanted = Arc::clone(&self.unwanted);
-            let way = Way::new(orders);
-            let run = move || run::run(job, want, arena, unwanted, way);
+            let patience = match self.class {
+                TaskClass::Query => Patience::on(turns, shard),
+                TaskClass::Needle | TaskClass::Capture => {
+                    turns.need();
+                    Patience::none()
+                }
+            };
+            let how = (Way::new(orders), patience);
+            let run = move || run::run(job, want, arena, unwanted, how);
             let task = shards.spawn(shard, self.class, run);
             self.reading.push_back((from, task));
         }

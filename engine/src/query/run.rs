@@ -11,13 +11,11 @@ use tapstone_runtime::{spawn_local, yield_if_needed};
 use super::found::{Found, Hit, Position};
 use super::histogram::{Bars, Tally};
 use super::plan::{Job, Target};
+use super::turns::Patience;
 use crate::effects::Way;
 use crate::segment::block::{self, BlockError};
 use crate::segment::description::{BlockPlace, Unit};
 use crate::segment::directory::Directory;
-
-/// Bytes that are read at once; blocks that lie together are read together.
-const READ_SIZE: u64 = 4 << 20;
 
 /// Whether matching packets are wanted, or only their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +55,7 @@ pub(crate) async fn run(
     want: Want,
     mut arena: Vec<u8>,
     unwanted: Arc<AtomicBool>,
-    way: Way,
+    (way, patience): (Way, Patience),
 ) -> Outcome {
     let segment = &job.target.segment;
     let unit = &segment.map.units[job.unit];
@@ -89,7 +87,7 @@ pub(crate) async fn run(
     };
     match segment.direct_file().await {
         Ok(file) => {
-            judge.read_all(&file, unit, &job.blocks).await;
+            judge.read_all(&file, unit, &job.blocks, &patience).await;
             // It was only read from: there is nothing that closing could lose.
             file.close().await.ok();
         }
@@ -119,11 +117,19 @@ struct Judge<'t> {
 
 impl Judge<'_> {
     /// Reads piece by piece, the next one while the current is looked at.
-    async fn read_all(&mut self, file: &DirectFile, unit: &Unit, blocks: &[u32]) {
-        let pieces = pieces(unit, blocks);
+    async fn read_all(
+        &mut self,
+        file: &DirectFile,
+        unit: &Unit,
+        blocks: &[u32],
+        patience: &Patience,
+    ) {
+        let pieces = pieces(unit, blocks, patience.read_size());
         let start = |piece: &Piece| {
             let (file, bytes) = (file.clone(), piece.bytes.clone());
+            let patience = patience.clone();
             spawn_local(async move {
+                let _turn = patience.turn().await;
                 file.read_at(bytes.start, (bytes.end - bytes.start) as usize).await
             })
         };
@@ -257,14 +263,14 @@ struct Piece {
     bytes: Range<u64>,
 }
 
-fn pieces(unit: &Unit, blocks: &[u32]) -> Vec<Piece> {
+fn pieces(unit: &Unit, blocks: &[u32], read_size: u64) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for (index, number) in blocks.iter().enumerate() {
         let place = unit.place(*number);
         let end = place.offset + u64::from(place.length);
         match pieces.last_mut() {
             Some(piece)
-                if piece.bytes.end == place.offset && end - piece.bytes.start <= READ_SIZE =>
+                if piece.bytes.end == place.offset && end - piece.bytes.start <= read_size =>
             {
                 piece.blocks.end = index + 1;
                 piece.bytes.end = end;
