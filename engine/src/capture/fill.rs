@@ -9,7 +9,8 @@ use tapstone_packet::filter::Program;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::clock::{self, Stopwatch};
-use tapstone_runtime::packet_ring::{PacketRing, RingPacket};
+use tapstone_runtime::packet_ring::RingPacket;
+use tapstone_runtime::packet_source::PacketSource;
 use tapstone_runtime::{sleep, yield_if_needed};
 
 use super::counts::Counters;
@@ -94,7 +95,7 @@ impl Treatment {
 
 /// Moves packets from a ring to its shard until it is told to stop.
 pub(super) struct Filler {
-    pub(super) ring: PacketRing,
+    pub(super) ring: PacketSource,
     pub(super) treatment: Treatment,
     pub(super) thinning: Arc<Exchangeable>,
     pub(super) interfaces: Arc<[Interface]>,
@@ -126,6 +127,8 @@ struct State {
     age: Stopwatch,
     back: (Sender<Returned>, Receiver<Returned>),
     made: usize,
+    /// Whether nothing was in the ring when it was last looked at.
+    ring_empty: bool,
     /// Packets read from the ring, and those that were handed over.
     read: u64,
     handed: u64,
@@ -152,6 +155,7 @@ impl State {
             age: Stopwatch::start(),
             back: async_channel::bounded(BATCHES),
             made: 1,
+            ring_empty: false,
             read: 0,
             handed: 0,
             commit: None,
@@ -193,6 +197,10 @@ impl Filler {
             if stopped.is_some() || state.since_count.elapsed() >= COUNT {
                 self.count(&mut state);
             }
+            let all_shown = state.ring_empty || self.ring.counts_what_waits();
+            for it in waiting.iter_mut().filter(|it| it.taken.is_none()) {
+                it.taken = (state.read >= it.read && all_shown).then(|| state.taken());
+            }
             while let Ok(done) = self.flushes.0.try_recv() {
                 self.count(&mut state);
                 waiting.push(Waiting {
@@ -201,9 +209,6 @@ impl Filler {
                     refused: self.counters.lost(LossCause::DiskRefused),
                     done,
                 });
-            }
-            for it in waiting.iter_mut().filter(|it| it.taken.is_none()) {
-                it.taken = (state.read >= it.read).then(|| state.taken());
             }
             let full = state.batch.arena.len() >= self.unit;
             let old = state.age.elapsed() >= FLUSHED_AFTER;
@@ -241,21 +246,21 @@ impl Filler {
             if state.batch.arena.len() >= self.unit {
                 break;
             }
-            let Some(block) = self.ring.next_block() else { break };
-            moved = true;
-            if state.batch.records.is_empty() {
-                state.age = Stopwatch::start();
-            }
-            let (mut read, mut filtered) = (0, 0);
-            for packet in block.packets() {
-                read += 1;
-                match self.treatment.take(&packet, thinner, &mut state.batch) {
+            let (is_first, began) = (state.batch.records.is_empty(), Stopwatch::start());
+            let mut filtered = 0;
+            let read = self.ring.take(|packet| {
+                match self.treatment.take(packet, thinner, &mut state.batch) {
                     Fate::Taken => {}
                     Fate::Filtered => filtered += 1,
                     Fate::LeftOut(cause) => self.counters.lose(cause, 1),
                 }
+            });
+            state.ring_empty = read.is_none();
+            let Some(read) = read else { break };
+            moved = true;
+            if is_first {
+                state.age = began;
             }
-            drop(block);
             state.read += read;
             self.counters.filtered.fetch_add(filtered, Ordering::Relaxed);
             yield_if_needed().await;
@@ -366,7 +371,9 @@ impl Filler {
 
     /// Whether everything that came was read, after no more is let in.
     fn is_drained(&self, state: &State, since: Stopwatch) -> bool {
-        state.read >= self.delivered(state) || since.elapsed() >= DRAINED_AFTER
+        let may_come = since.elapsed() < self.ring.held_at_most();
+        let all_shown = self.ring.counts_what_waits() || !may_come;
+        (state.read >= self.delivered(state) && all_shown) || since.elapsed() >= DRAINED_AFTER
     }
 }
 
