@@ -50,8 +50,8 @@ pub use audit::{
 pub use builder::SealError;
 pub use capture::loss::{Loss, LossCause};
 pub use capture::{
-    Capture, CaptureCounts, CaptureError, CaptureOptions, CutOff, LiveSource, OpenInterfaceError,
-    ThinError, Thinning,
+    Capture, CaptureCounts, CaptureError, CaptureOptions, ClockStep, CutOff, LiveSource,
+    OpenInterfaceError, ThinError, Thinning,
 };
 pub use catalog::CatalogError;
 pub use check::{CheckReport, Damage};

@@ -13,6 +13,7 @@ use tapstone_runtime::packet_ring::RingPacket;
 use tapstone_runtime::packet_source::PacketSource;
 use tapstone_runtime::{sleep, yield_if_needed};
 
+use super::clock_steps::ClockWatch;
 use super::counts::Counters;
 use super::loss::{Loss, LossCause};
 use super::thin::{Exchangeable, Thinner};
@@ -104,6 +105,7 @@ pub(super) struct Filler {
     pub(super) unit: usize,
     pub(super) commands: Sender<Command>,
     pub(super) counters: Arc<Counters>,
+    pub(super) clock: Arc<ClockWatch>,
     pub(super) stopping: Arc<AtomicBool>,
     /// Who waits for everything that came so far to be stored.
     pub(super) flushes: Inbox<Sender<Result<(), IngestError>>>,
@@ -270,6 +272,7 @@ impl Filler {
 
     /// Asks the kernel what came, and books what was dropped.
     fn count(&mut self, state: &mut State) {
+        self.clock.look(&self.source);
         let now = clock::unix_nanos();
         let Ok(counts) = self.ring.counts() else { return };
         let dropped = counts.dropped - state.dropped;
@@ -277,7 +280,9 @@ impl Filler {
         if dropped > 0 {
             let cause = if state.waited { LossCause::DiskBehind } else { LossCause::RingFull };
             let time = |nanos: u64| Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX));
-            let (first, last) = (time(state.counted_nanos.min(now)), time(now));
+            // The clock may have been set back meanwhile.
+            let (first, last) = (state.counted_nanos.min(now), state.counted_nanos.max(now));
+            let (first, last) = (time(first), time(last));
             state.batch.losses.push(Loss { cause, packets: dropped, first, last });
             self.counters.lose(cause, dropped);
         }

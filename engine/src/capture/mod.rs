@@ -5,6 +5,7 @@
 //! came is what was stored and what was lost, by cause; losses are kept with the packets around
 //! them, so that an answer can say what it lacks.
 
+mod clock_steps;
 mod counts;
 mod fill;
 pub(crate) mod loss;
@@ -19,6 +20,8 @@ use async_channel::{Receiver, Sender};
 use tapstone_runtime::packet_source::PacketSource;
 use tapstone_runtime::{Task, TaskClass, block_on, clock};
 
+pub use clock_steps::ClockStep;
+use clock_steps::ClockWatch;
 pub use counts::CaptureCounts;
 pub(crate) use counts::{Counted, Counters};
 use fill::{Filler, Treatment};
@@ -86,7 +89,12 @@ impl Store {
             let snap_len = interface.snap_len;
             let treatment = Treatment { snap_len, program, judge_all };
             let interfaces: Arc<[_]> = Arc::new([interface]);
-            let counted = Counted { interface: Arc::clone(&name), rings: Vec::new() };
+            let clock = Arc::new(ClockWatch::new());
+            let counted = Counted {
+                interface: Arc::clone(&name),
+                rings: Vec::new(),
+                clock: Arc::clone(&clock),
+            };
             let mut of_interface = Captured {
                 counted,
                 thinning: Arc::clone(&thinning),
@@ -109,6 +117,7 @@ impl Store {
                     unit: self.inner.sizes.unit,
                     commands: self.commands_of(shard).clone(),
                     counters: Arc::default(),
+                    clock: Arc::clone(&clock),
                     stopping: Arc::clone(&stopping),
                     flushes: Inbox(asked),
                 };
