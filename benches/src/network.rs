@@ -83,20 +83,33 @@ impl Network {
         rate: Option<u64>,
     ) -> io::Result<f64> {
         assert!(length >= 8, "no room for a number");
+        let to = SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 77), port);
+        self.within(move || {
+            let socket = UdpSocket::bind("10.9.0.1:12345")?;
+            send_all(&socket, to, numbers, length, rate)
+        })
+    }
+
+    /// Does something in it, on a thread of its own; what is opened there stays there.
+    ///
+    /// # Errors
+    ///
+    /// When that fails, or there is no way into it.
+    ///
+    /// # Panics
+    ///
+    /// When what is done there panics.
+    pub fn within<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let namespace = File::open(format!("/run/netns/{}", self.name))?;
-        let send = move || {
+        let run = move || {
             // Only this thread goes there.
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            let socket = UdpSocket::bind("10.9.0.1:12345")?;
-            send_all(
-                &socket,
-                SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 77), port),
-                numbers,
-                length,
-                rate,
-            )
+            run()
         };
-        std::thread::spawn(send).join().expect("the sender does not panic")
+        std::thread::spawn(run).join().expect("what is done there does not panic")
     }
 }
 

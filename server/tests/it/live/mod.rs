@@ -1,6 +1,7 @@
 //! Live packets, in network namespaces that the tests make (root is needed, and iproute2).
 
 mod devices;
+mod field;
 mod mirrored;
 mod thinning;
 
