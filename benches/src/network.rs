@@ -161,7 +161,8 @@ fn send_all(
     Ok(began.elapsed().as_secs_f64())
 }
 
-fn run(program: &str, words: &[&str]) -> io::Result<()> {
+/// Runs a command that is to succeed.
+pub(crate) fn run(program: &str, words: &[&str]) -> io::Result<()> {
     let output = Command::new(program).args(words).output()?;
     if output.status.success() {
         return Ok(());

@@ -7,6 +7,8 @@ use tapstone::{
     Capture, CaptureOptions, GroupBy, LiveSource, OpenOptions, Retention, Selection, Sizes, Store,
 };
 
+use tapstone_benches::disk::Disk;
+
 use super::*;
 
 /// Segments so small that one is sealed every moment.
@@ -436,4 +438,39 @@ fn memory_is_bounded_while_the_disk_takes_nothing() {
     let (received, stored, lost, _) = counts(&capturing.end());
     assert_eq!((received, stored + lost), (240_000, 240_000));
     assert!(lost > 50_000, "{lost} lost");
+}
+
+/// While a sync took its time, each question made the core that waited for it look at it once more;
+/// after 32,767 of them the core ended, and with it everything that it was to store.
+#[test]
+fn many_questions_while_the_disk_stands_still_do_no_harm() {
+    let Some(net) = network("still") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let disk = match Disk::new(dir.path(), 64) {
+        Ok(disk) => disk,
+        Err(error) => return skipped(&format!("a file system cannot be made: {error}")),
+    };
+    let (store, capture) = record(&net, &disk.place().join("s"), 1);
+    send(&net, 0..10, 500);
+    store.flush().unwrap();
+    // The next packets begin a segment, whose file cannot be made.
+    store.seal().unwrap();
+    disk.freeze().unwrap();
+    send(&net, 10..20, 500);
+    std::thread::sleep(Duration::from_secs(1));
+    let asking = std::thread::spawn({
+        let store = store.clone();
+        move || (0..40_000).all(|_| store.count(&of_port(1)).is_ok())
+    });
+    let began = Instant::now();
+    while !asking.is_finished() && began.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    disk.thaw().unwrap();
+    assert!(asking.join().unwrap());
+    send(&net, 20..30, 500);
+    let counts = &capture.stop().unwrap()[0];
+    assert_eq!((counts.received, counts.stored, counts.lost()), (30, 30, 0));
+    assert_eq!(answered(&store, &Selection::default()), up_to(30));
+    store.close().unwrap();
 }
