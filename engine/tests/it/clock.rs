@@ -46,32 +46,30 @@ fn time(secs: i64) -> Option<Timestamp> {
 /// Sealed again and again on the way, so that some segments lie over times of others.
 #[test]
 fn packets_are_found_by_the_times_that_they_have() {
-    for (steps, name) in [
-        (&[(300, -20), (600, 35)][..], "back and forth"),
-        (&[(300, -3600)], "an hour back"),
-        (&[(300, 3600), (500, -3600)], "an hour forth and back"),
-        (&[(100, -5), (200, -5), (300, -5), (400, -5), (500, -5)], "back again and again"),
+    for (steps, small, name) in [
+        (&[(300, -20), (600, 35)][..], true, "back and forth"),
+        (&[(300, -3600)], false, "an hour back"),
+        (&[(300, 3600), (500, -3600)], true, "an hour forth and back"),
+        (&[(100, -5), (200, -5), (300, -5), (400, -5)], false, "back again and again"),
     ] {
         let bytes = capture(1_000, steps);
         let expected = in_order(&bytes);
-        for small in [false, true] {
-            let dir = tempfile::tempdir().unwrap();
-            let sizes = Sizes { block: 4096, unit: 32 << 10, segment: 8 << 10, ..Sizes::default() };
-            let sizes = if small { sizes } else { Sizes::default() };
-            let options = OpenOptions { create: true, shards: 1, sizes, ..OpenOptions::default() };
-            let store = Store::open(dir.path(), options).unwrap();
-            import(&store, &bytes, "a.pcap");
-            check(&store, &expected, name);
-            store.seal().unwrap();
-            assert_eq!(store.info().unwrap().segments > 3, small);
-            check(&store, &expected, name);
-            store.close().unwrap();
-            // The index is made anew of what the segments have.
-            let store = Store::open(dir.path(), OpenOptions { rebuild: true, ..options }).unwrap();
-            store.wait_until_indexed();
-            check(&store, &expected, name);
-            assert_eq!(store.check().damage, []);
-        }
+        let dir = tempfile::tempdir().unwrap();
+        let sizes = Sizes { block: 4096, unit: 32 << 10, segment: 8 << 10, ..Sizes::default() };
+        let sizes = if small { sizes } else { Sizes::default() };
+        let options = OpenOptions { create: true, shards: 1, sizes, ..OpenOptions::default() };
+        let store = Store::open(dir.path(), options).unwrap();
+        import(&store, &bytes, "a.pcap");
+        check(&store, &expected, name);
+        store.seal().unwrap();
+        assert_eq!(store.info().unwrap().segments > 3, small);
+        check(&store, &expected, name);
+        store.close().unwrap();
+        // The index is made anew of what the segments have.
+        let store = Store::open(dir.path(), OpenOptions { rebuild: true, ..options }).unwrap();
+        store.wait_until_indexed();
+        check(&store, &expected, name);
+        assert_eq!(store.check().damage, []);
     }
 }
 
