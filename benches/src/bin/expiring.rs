@@ -22,8 +22,8 @@ const EXPIRE: Duration = Duration::from_millis(100);
 /// Segments so small that some are sealed every second.
 const SIZES: Sizes = Sizes {
     block: 64 << 10,
-    unit: 1 << 20,
-    segment: 512 << 10,
+    unit: 256 << 10,
+    segment: 64 << 10,
     flows: 1 << 19,
     age: Duration::from_secs(10),
 };
@@ -35,7 +35,7 @@ struct Args {
     #[arg(long, default_value = "benches/out")]
     folder: PathBuf,
     /// MiB of the file system, half of which is kept free
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 64)]
     size: u64,
     /// Segments that go
     #[arg(long, default_value_t = 1000)]
