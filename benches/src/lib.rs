@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "live")]
+pub mod disk;
 #[cfg(feature = "load")]
 pub mod hostile;
 pub mod large_store;

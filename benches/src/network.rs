@@ -106,14 +106,32 @@ impl Network {
         rate: Option<u64>,
     ) -> io::Result<f64> {
         assert!(length >= 8, "no room for a number");
-        let namespace = File::open(format!("/run/netns/{}", self.name))?;
-        let send = move || {
-            // Only this thread goes there.
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        self.within(move || {
             let socket = raw_socket("sends")?;
             send_all(&socket, &Datagrams { flows, port, length }, numbers, rate)
+        })
+    }
+
+    /// Does something in it, on a thread of its own; what is opened there stays there.
+    ///
+    /// # Errors
+    ///
+    /// When that fails, or there is no way into it.
+    ///
+    /// # Panics
+    ///
+    /// When what is done there panics.
+    pub fn within<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let namespace = File::open(format!("/run/netns/{}", self.name))?;
+        let run = move || {
+            // Only this thread goes there.
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            run()
         };
-        std::thread::spawn(send).join().expect("the sender does not panic")
+        std::thread::spawn(run).join().expect("what is done there does not panic")
     }
 }
 
@@ -249,7 +267,8 @@ fn send_all(
     Ok(began.elapsed().as_secs_f64())
 }
 
-fn run(program: &str, words: &[&str]) -> io::Result<()> {
+/// Runs a command that is to succeed.
+pub(crate) fn run(program: &str, words: &[&str]) -> io::Result<()> {
     let output = Command::new(program).args(words).output()?;
     if output.status.success() {
         return Ok(());

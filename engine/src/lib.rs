@@ -55,8 +55,8 @@ pub use audit::{
 pub use builder::SealError;
 pub use capture::loss::{Loss, LossCause};
 pub use capture::{
-    Capture, CaptureCounts, CaptureError, CaptureOptions, CutOff, LiveSource, OpenInterfaceError,
-    ShedFlow, ThinError, Thinning,
+    Capture, CaptureCounts, CaptureError, CaptureOptions, ClockStep, CutOff, LiveSource,
+    OpenInterfaceError, ShedFlow, ThinError, Thinning,
 };
 pub use catalog::CatalogError;
 pub use check::{CheckReport, Damage};

@@ -14,7 +14,7 @@ use async_channel::{Receiver, Sender};
 use futures_lite::future::zip;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::clock::{self, Stopwatch};
-use tapstone_runtime::{blocking, yield_if_needed};
+use tapstone_runtime::{blocking, spawn_local, yield_if_needed};
 use tapstone_wal::{Lsn, Wal, WalError};
 
 use crate::account::{self, Account};
@@ -176,7 +176,11 @@ impl Shard {
     /// Takes commands, and lets others look, until nobody can ask for either.
     pub(crate) async fn run(self, commands: Receiver<Command>, looks: Receiver<Look>) {
         let view = Rc::clone(&self.view);
-        zip(self.take(Inbox(commands)), view.answer(Inbox(looks))).await;
+        // A task of its own: within one, each look would wake what waits for the disk as well, and
+        // glommio remembers every time that a read or write was asked for and not done; it has room
+        // for 32,767 of them.
+        let answering = spawn_local(async move { view.answer(Inbox(looks)).await });
+        zip(self.take(Inbox(commands)), answering).await;
     }
 
     async fn take(mut self, commands: Inbox<Command>) {

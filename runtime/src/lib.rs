@@ -4,7 +4,7 @@
 //! io_uring is refused, a plain thread each. On a shard, [`file::DirectFile`] and
 //! [`appender::Appender`] do direct I/O. [`blocking`] is for the threads that are not shards. Within
 //! a [`simulation`] all of it happens in memory, as a seed decides. [`packet_ring`] gives the live
-//! packets of a network interface.
+//! packets of a network interface, [`packet_source`] those that libpcap knows to capture too.
 //!
 //! What is assumed of the disk:
 //!
@@ -28,6 +28,7 @@ pub mod file;
 pub mod lock;
 pub mod memory;
 pub mod packet_ring;
+pub mod packet_source;
 pub mod privileges;
 mod random;
 mod shards;

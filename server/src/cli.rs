@@ -261,7 +261,8 @@ pub(crate) struct Serve {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Live packets")]
 pub(crate) struct Live {
-    /// Record the packets of this network interface; can be given more than once
+    /// Record the packets of this network interface, or of `any`, `nflog:GROUP`, `usbmonN`; can be
+    /// given more than once
     #[arg(short = 'i', long = "interface", value_name = "IFACE")]
     pub(crate) interfaces: Vec<String>,
     /// Only packets that this pcap filter matches

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::clock_steps::{ClockStep, ClockWatch};
 use super::loss::LossCause;
 use super::thin::{LeftOut, ShedFlow};
 
@@ -25,6 +26,10 @@ pub struct CaptureCounts {
     /// Packets that were shed, of which `lost` has the sum, by the kind of their flow, as
     /// [`ShedFlow::ALL`] orders them.
     pub shed: [u64; ShedFlow::ALL.len()],
+    /// How often the clock was set meanwhile that gives packets their times.
+    pub clock_steps: u64,
+    /// The last time that it was.
+    pub last_clock_step: Option<ClockStep>,
 }
 
 impl CaptureCounts {
@@ -108,12 +113,15 @@ impl Counters {
 pub(crate) struct Counted {
     pub(super) interface: Arc<str>,
     pub(super) rings: Vec<Arc<Counters>>,
+    pub(super) clock: Arc<ClockWatch>,
 }
 
 impl Counted {
     pub(crate) fn read(&self) -> CaptureCounts {
         let interface = self.interface.to_string();
-        let mut counts = CaptureCounts { interface, ..CaptureCounts::default() };
+        let (clock_steps, last_clock_step) = self.clock.steps();
+        let mut counts =
+            CaptureCounts { interface, clock_steps, last_clock_step, ..CaptureCounts::default() };
         self.rings.iter().for_each(|counters| counts.add(counters));
         counts
     }

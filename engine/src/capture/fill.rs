@@ -9,9 +9,11 @@ use tapstone_packet::filter::Program;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::clock::{self, Stopwatch};
-use tapstone_runtime::packet_ring::{PacketRing, RingPacket};
+use tapstone_runtime::packet_ring::RingPacket;
+use tapstone_runtime::packet_source::PacketSource;
 use tapstone_runtime::{sleep, yield_if_needed};
 
+use super::clock_steps::ClockWatch;
 use super::counts::Counters;
 use super::loss::{Loss, LossCause};
 use super::thin::{LeftOut, Rules, Thinner};
@@ -92,7 +94,7 @@ impl Treatment {
 
 /// Moves packets from a ring to its shard until it is told to stop.
 pub(super) struct Filler {
-    pub(super) ring: PacketRing,
+    pub(super) ring: PacketSource,
     pub(super) treatment: Treatment,
     pub(super) thinning: Arc<Exchangeable<Arc<Rules>>>,
     pub(super) orders: Arc<Orders>,
@@ -100,6 +102,7 @@ pub(super) struct Filler {
     pub(super) source: Arc<str>,
     pub(super) commands: Sender<Command>,
     pub(super) counters: Arc<Counters>,
+    pub(super) clock: Arc<ClockWatch>,
     pub(super) stopping: Arc<AtomicBool>,
     /// Who waits for everything that came so far to be stored.
     pub(super) flushes: Inbox<Sender<Result<(), IngestError>>>,
@@ -127,6 +130,8 @@ struct State {
     age: Stopwatch,
     back: (Sender<Returned>, Receiver<Returned>),
     made: usize,
+    /// Whether nothing was in the ring when it was last looked at.
+    ring_empty: bool,
     /// Packets read from the ring, and those that were handed over.
     read: u64,
     handed: u64,
@@ -155,6 +160,7 @@ impl State {
             age: Stopwatch::start(),
             back: async_channel::bounded(BATCHES),
             made: 1,
+            ring_empty: false,
             read: 0,
             handed: 0,
             commit: None,
@@ -201,6 +207,10 @@ impl Filler {
             if stopped.is_some() || state.since_count.elapsed() >= COUNT {
                 self.count(&mut state);
             }
+            let all_shown = state.ring_empty || self.ring.counts_what_waits();
+            for it in waiting.iter_mut().filter(|it| it.taken.is_none()) {
+                it.taken = (state.read >= it.read && all_shown).then(|| state.taken());
+            }
             while let Ok(done) = self.flushes.0.try_recv() {
                 self.count(&mut state);
                 waiting.push(Waiting {
@@ -209,9 +219,6 @@ impl Filler {
                     refused: self.counters.lost(LossCause::DiskRefused),
                     done,
                 });
-            }
-            for it in waiting.iter_mut().filter(|it| it.taken.is_none()) {
-                it.taken = (state.read >= it.read).then(|| state.taken());
             }
             let full = state.batch.arena.len() >= state.effects().unit;
             let old = state.age.elapsed() >= state.effects().flush_after;
@@ -250,24 +257,27 @@ impl Filler {
             if state.batch.arena.len() >= unit {
                 break;
             }
-            let Some(block) = self.ring.next_block() else {
-                behind = false;
-                break;
-            };
-            moved = true;
-            if state.batch.records.is_empty() {
-                state.age = Stopwatch::start();
-            }
-            let (mut read, mut filtered) = (0, 0);
-            for packet in block.packets() {
-                read += 1;
-                match self.treatment.take(&packet, thinner, &mut state.batch) {
+            let (is_first, began) = (
+                state.batch.records.is_empty() && state.batch.losses.is_empty(),
+                Stopwatch::start(),
+            );
+            let mut filtered = 0;
+            let read = self.ring.take(|packet| {
+                match self.treatment.take(packet, thinner, &mut state.batch) {
                     Fate::Taken => {}
                     Fate::Filtered => filtered += 1,
                     Fate::LeftOut(why) => self.counters.leave_out(why),
                 }
+            });
+            state.ring_empty = read.is_none();
+            let Some(read) = read else {
+                behind = false;
+                break;
+            };
+            moved = true;
+            if is_first {
+                state.age = began;
             }
-            drop(block);
             state.read += read;
             self.counters.filtered.fetch_add(filtered, Ordering::Relaxed);
             yield_if_needed().await;
@@ -278,6 +288,7 @@ impl Filler {
 
     /// Asks the kernel what came, and books what was dropped.
     fn count(&mut self, state: &mut State) {
+        self.clock.look(&self.source);
         let now = clock::unix_nanos();
         let Ok(counts) = self.ring.counts() else { return };
         let dropped = counts.dropped - state.dropped;
@@ -285,7 +296,9 @@ impl Filler {
         if dropped > 0 {
             let cause = if state.waited { LossCause::DiskBehind } else { LossCause::RingFull };
             let time = |nanos: u64| Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX));
-            let (first, last) = (time(state.counted_nanos.min(now)), time(now));
+            // The clock may have been set back meanwhile.
+            let (first, last) = (state.counted_nanos.min(now), state.counted_nanos.max(now));
+            let (first, last) = (time(first), time(last));
             state.batch.losses.push(Loss { cause, packets: dropped, first, last });
             self.counters.lose(cause, dropped);
         }
@@ -384,7 +397,9 @@ impl Filler {
 
     /// Whether everything that came was read, after no more is let in.
     fn is_drained(&self, state: &State, since: Stopwatch) -> bool {
-        state.read >= self.delivered(state) || since.elapsed() >= DRAINED_AFTER
+        let may_come = since.elapsed() < self.ring.held_at_most();
+        let all_shown = self.ring.counts_what_waits() || !may_come;
+        (state.read >= self.delivered(state) && all_shown) || since.elapsed() >= DRAINED_AFTER
     }
 }
 

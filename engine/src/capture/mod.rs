@@ -1,10 +1,11 @@
 //! Capturing live traffic: rings of packets, read by the shards that store them.
 //!
-//! A packet waits in a ring that the kernel fills ([`tapstone_runtime::packet_ring`]), is copied
+//! A packet waits in a ring that the kernel fills ([`tapstone_runtime::packet_source`]), is copied
 //! once into a batch, and goes the way that an imported packet goes. Each is accounted for: what
 //! came is what was stored and what was lost, by cause; losses are kept with the packets around
 //! them, so that an answer can say what it lacks.
 
+mod clock_steps;
 mod counts;
 mod fill;
 pub(crate) mod loss;
@@ -13,10 +14,14 @@ mod thin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use tapstone_runtime::{Task, TaskClass, block_on, clock, packet_ring};
+use tapstone_runtime::packet_source::PacketSource;
+use tapstone_runtime::{Task, TaskClass, block_on, clock};
 
+pub use clock_steps::ClockStep;
+use clock_steps::ClockWatch;
 pub use counts::CaptureCounts;
 pub(crate) use counts::{Counted, Counters};
 use fill::{Filler, Treatment};
@@ -85,9 +90,22 @@ impl Store {
             let snap_len = interface.snap_len;
             let treatment = Treatment { snap_len, program, judge_all };
             let interfaces: Arc<[_]> = Arc::new([interface]);
-            let counted = Counted { interface: Arc::clone(&name), rings: Vec::new() };
-            let flushes = Vec::new();
-            let mut of_interface = Captured { counted, thinning: Arc::clone(&thinning), flushes };
+            let clock = Arc::new(ClockWatch::new());
+            let counted = Counted {
+                interface: Arc::clone(&name),
+                rings: Vec::new(),
+                clock: Arc::clone(&clock),
+            };
+            let mut of_interface = Captured {
+                counted,
+                thinning: Arc::clone(&thinning),
+                held_at_most: rings
+                    .iter()
+                    .map(PacketSource::held_at_most)
+                    .max()
+                    .unwrap_or_default(),
+                flushes: Vec::new(),
+            };
             for (number, ring) in rings.into_iter().enumerate() {
                 let shard = number % self.inner.shards.count();
                 let (flush, asked) = async_channel::bounded(1);
@@ -100,6 +118,7 @@ impl Store {
                     source: Arc::clone(&name),
                     commands: self.commands_of(shard).clone(),
                     counters: Arc::default(),
+                    clock: Arc::clone(&clock),
                     stopping: Arc::clone(&stopping),
                     flushes: Inbox(asked),
                 };
@@ -129,10 +148,8 @@ impl Store {
     /// When something cannot be stored.
     pub fn flush(&self) -> Result<(), IngestError> {
         let captures = self.inner.captures.lock().expect("no holder of the lock panics").clone();
-        if !captures.is_empty() {
-            // What has come may not be seen before.
-            clock::wait(packet_ring::HELD_AT_MOST);
-        }
+        // What has come may not be seen before.
+        clock::wait(captures.iter().map(|it| it.held_at_most).max().unwrap_or_default());
         let waiting: Vec<_> = captures.iter().flat_map(Captured::flush).collect();
         // One that ends meanwhile makes everything durable, and answers no more.
         let durable = |answer: Receiver<_>| block_on(answer.recv()).unwrap_or(Ok(()));
@@ -207,6 +224,8 @@ impl Drop for Capture {
 pub(crate) struct Captured {
     pub(crate) counted: Counted,
     thinning: Arc<Exchangeable<Arc<Rules>>>,
+    /// What came is seen after so long at the latest.
+    held_at_most: Duration,
     flushes: Vec<Sender<Sender<Result<(), IngestError>>>>,
 }
 

@@ -6,9 +6,8 @@ use tapstone_packet::capture_file::options;
 use tapstone_packet::filter::{Dialect, FilterError, KernelInstruction, Program};
 use tapstone_packet::interface::{ByteOrder, Interface, LinkType};
 use tapstone_packet::time::TimeScale;
-use tapstone_runtime::packet_ring::{
-    self, Hardware, Instruction, OpenError, PacketRing, RingOptions,
-};
+use tapstone_runtime::packet_ring::{self, Hardware, Instruction, OpenError, RingOptions};
+use tapstone_runtime::packet_source::{Libpcap, LibpcapOptions, PacketSource};
 
 use super::thin::{Rules, ThinError, Thinning};
 
@@ -68,23 +67,25 @@ pub enum OpenInterfaceError {
     Thin(#[from] ThinError),
     /// Its packets have headers that no link type describes.
     #[error(
-        "{interface} is of a kind that cannot be captured from (hardware type {hardware}); \
-         Ethernet, loopback, tunnels of IP packets, and 802.11 in monitor mode can be"
+        "{interface} is of a kind that cannot be captured from (data link type {data_link}); \
+         Ethernet, loopback, tunnels of IP packets, 802.11 in monitor mode, and what else libpcap \
+         captures and files have a link type for (any, nflog:GROUP, usbmonN, ...) can be"
     )]
     Kind {
         /// The interface.
         interface: String,
-        /// What kind it is (`ARPHRD_*`).
-        hardware: u16,
+        /// What its packets begin with (`DLT_*`).
+        data_link: i32,
     },
 }
 
-/// An interface that is open: its packets wait in rings, one for each shard.
+/// An interface that is open: its packets wait in rings, one for each shard, or for libpcap to
+/// give them to one shard.
 #[derive(Debug)]
 pub struct LiveSource {
     pub(super) name: Arc<str>,
     pub(super) interface: Interface,
-    pub(super) rings: Vec<PacketRing>,
+    pub(super) rings: Vec<PacketSource>,
     /// Asked about packets that the kernel could not judge.
     pub(super) program: Option<Arc<Program>>,
     /// Whether that is all of them.
@@ -99,48 +100,102 @@ impl LiveSource {
         &self.name
     }
 
-    /// Opens an interface for `shards` shards. From now on its packets wait; capture soon.
+    /// Opens an interface for `shards` shards; or what else libpcap can capture from, which is for
+    /// one. From now on its packets wait; capture soon.
     ///
     /// # Errors
     ///
     /// When there is no such interface, it may not be captured from, or the filter is refused.
     pub fn open(options: &CaptureOptions, shards: usize) -> Result<LiveSource, OpenInterfaceError> {
-        let name = &options.interface;
-        let hardware = packet_ring::hardware(name)?;
-        let kind = || OpenInterfaceError::Kind { interface: name.clone(), hardware: hardware.0 };
-        let link_type = link_type(hardware).ok_or_else(kind)?;
         let snap_len = options.snap_len.clamp(1, CaptureOptions::SNAP_LEN_MAX);
-        let refused = |source| OpenInterfaceError::Filter { interface: name.clone(), source };
-        let program = match options.filter.trim() {
-            "" => None,
-            expression => Some(compile(expression, link_type).map_err(refused)?),
-        };
-        let rules = Rules::new(&options.thinning, name, link_type)?;
-        let for_kernel = kernel_program(program.as_deref(), snap_len);
-        let mut ring_options = RingOptions {
-            rings: shards,
-            size: options.buffer,
-            promiscuous: options.promiscuous,
-            program: for_kernel,
-        };
-        let opened = match packet_ring::open(name, &ring_options) {
-            // Not everything that libpcap makes is taken: then it is run here alone.
-            Err(OpenError::Program { .. }) if ring_options.program.len() > 1 => {
-                ring_options.program = vec![as_runtime(KernelInstruction::ALL)];
-                packet_ring::open(name, &ring_options)
-            }
-            opened => opened,
-        };
-        let rings = opened?;
-        let judge_all = program.is_some() && ring_options.program.len() == 1;
-        let interface = describe(options, link_type, snap_len);
-        let name = name.as_str().into();
-        Ok(LiveSource { name, interface, rings, program, judge_all, rules })
+        let options = CaptureOptions { snap_len, ..options.clone() };
+        match ring_for(&options.interface)? {
+            Some(link_type) => open_rings(&options, link_type, shards),
+            None => open_libpcap(&options),
+        }
     }
 }
 
-fn compile(expression: &str, link_type: LinkType) -> Result<Arc<Program>, FilterError> {
-    Program::compile(expression, Dialect { link_type, byte_order: ByteOrder::Little }).map(Arc::new)
+/// What the packets of an interface begin with that has rings; libpcap is left with all others.
+fn ring_for(name: &str) -> Result<Option<LinkType>, OpenError> {
+    match packet_ring::hardware(name) {
+        Ok(hardware) => Ok(link_type(hardware)),
+        Err(OpenError::NoSuchInterface { .. }) => Ok(None),
+        // Who may not look at interfaces may read other devices.
+        Err(OpenError::NotAllowed { .. })
+            if !packet_ring::interfaces().iter().any(|it| it == name) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn open_rings(
+    options: &CaptureOptions,
+    link_type: LinkType,
+    shards: usize,
+) -> Result<LiveSource, OpenInterfaceError> {
+    let name = &options.interface;
+    let program = compile(options, link_type)?;
+    let rules = Rules::new(&options.thinning, name, link_type)?;
+    let for_kernel = kernel_program(program.as_deref(), options.snap_len);
+    let mut ring_options = RingOptions {
+        rings: shards,
+        size: options.buffer,
+        promiscuous: options.promiscuous,
+        program: for_kernel,
+    };
+    let opened = match packet_ring::open(name, &ring_options) {
+        // Not everything that libpcap makes is taken: then it is run here alone.
+        Err(OpenError::Program { .. }) if ring_options.program.len() > 1 => {
+            ring_options.program = vec![as_runtime(KernelInstruction::ALL)];
+            packet_ring::open(name, &ring_options)
+        }
+        opened => opened,
+    };
+    let rings = opened?.into_iter().map(PacketSource::Ring).collect();
+    let judge_all = program.is_some() && ring_options.program.len() == 1;
+    let interface = describe(options, link_type, TimeScale::NANOS);
+    Ok(LiveSource { name: name.as_str().into(), interface, rings, program, judge_all, rules })
+}
+
+fn open_libpcap(options: &CaptureOptions) -> Result<LiveSource, OpenInterfaceError> {
+    let name = &options.interface;
+    let mut libpcap = Libpcap::open(
+        name,
+        &LibpcapOptions {
+            snap_len: options.snap_len,
+            size: options.buffer,
+            promiscuous: options.promiscuous,
+        },
+    )?;
+    let data_link = libpcap.data_link();
+    let kind = || OpenInterfaceError::Kind { interface: name.clone(), data_link };
+    let link_type = link_type_of(data_link).ok_or_else(kind)?;
+    // A filter that stored packets could not be asked for is refused, and said to be so in the same
+    // words. libpcap runs what it makes for live packets.
+    compile(options, link_type)?;
+    libpcap.filter(name, options.filter.trim())?;
+    let rules = Rules::new(&options.thinning, name, link_type)?;
+    let scale = if libpcap.is_precise() { TimeScale::NANOS } else { TimeScale::MICROS };
+    let interface = describe(options, link_type, scale);
+    let (name, rings) = (name.as_str().into(), vec![PacketSource::Libpcap(libpcap)]);
+    Ok(LiveSource { name, interface, rings, program: None, judge_all: false, rules })
+}
+
+fn compile(
+    options: &CaptureOptions,
+    link_type: LinkType,
+) -> Result<Option<Arc<Program>>, OpenInterfaceError> {
+    let expression = options.filter.trim();
+    if expression.is_empty() {
+        return Ok(None);
+    }
+    let interface = options.interface.clone();
+    let refused = |source| OpenInterfaceError::Filter { interface, source };
+    let dialect = Dialect { link_type, byte_order: ByteOrder::Little };
+    Ok(Some(Arc::new(Program::compile(expression, dialect).map_err(refused)?)))
 }
 
 fn kernel_program(program: Option<&Program>, snap_len: u32) -> Vec<Instruction> {
@@ -164,7 +219,19 @@ fn link_type(hardware: Hardware) -> Option<LinkType> {
     }
 }
 
-fn describe(options: &CaptureOptions, link_type: LinkType, snap_len: u32) -> Interface {
+/// What libpcap numbers so on Linux is numbered otherwise in files, or not at all.
+fn link_type_of(data_link: i32) -> Option<LinkType> {
+    let number = match data_link {
+        11 => 100,
+        12 => 101,
+        19 => 106,
+        0..=10 | 50 | 51 | 99 | 104.. => data_link,
+        _ => return None,
+    };
+    u16::try_from(number).ok().map(LinkType)
+}
+
+fn describe(options: &CaptureOptions, link_type: LinkType, scale: TimeScale) -> Interface {
     let mut list = Vec::new();
     options::push(&mut list, options::INTERFACE_NAME, options.interface.as_bytes());
     if !options.filter.trim().is_empty() {
@@ -172,5 +239,31 @@ fn describe(options: &CaptureOptions, link_type: LinkType, snap_len: u32) -> Int
         let text = [&[0][..], options.filter.trim().as_bytes()].concat();
         options::push(&mut list, options::INTERFACE_FILTER, &text);
     }
-    Interface { snap_len, scale: TimeScale::NANOS, options: list, ..Interface::new(link_type) }
+    let snap_len = options.snap_len;
+    Interface { snap_len, scale, options: list, ..Interface::new(link_type) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `pcap/dlt.h` and `dlt_to_linktype` of libpcap.
+    #[test]
+    fn link_types_are_those_of_files() {
+        for (data_link, expected) in [
+            (1, Some(LinkType::ETHERNET)),
+            (9, Some(LinkType::PPP)),
+            (12, Some(LinkType::RAW)),
+            (19, Some(LinkType(106))),
+            (104, Some(LinkType::C_HDLC)),
+            (113, Some(LinkType::LINUX_SLL)),
+            (239, Some(LinkType::NFLOG)),
+            (276, Some(LinkType::LINUX_SLL2)),
+            (18, None),
+            (-1, None),
+            (70_000, None),
+        ] {
+            assert_eq!(link_type_of(data_link), expected, "{data_link}");
+        }
+    }
 }

@@ -84,7 +84,7 @@ impl fmt::Display for ExpiredBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) id: SegmentId,
-    /// When it was begun, in nanoseconds since the epoch.
+    /// When it was begun, in nanoseconds since the epoch, as the clock said then.
     pub(super) begun: u64,
     /// Bytes of segment and split.
     pub(super) bytes: u64,
@@ -119,8 +119,7 @@ pub(super) fn due(
     retention: &Retention,
     mut is_held: impl FnMut(SegmentId) -> bool,
 ) -> Due {
-    let mut candidates = candidates.to_vec();
-    candidates.sort_by_key(|it| (it.begun, it.id));
+    let candidates = in_order(candidates, now);
     let mut kept: u64 = candidates.iter().map(|it| it.bytes).sum();
     let mut free = space.map(|space| space.free);
     let wanted = space.zip(retention.keep_free).map(|(space, keep)| keep.of(space.total));
@@ -152,6 +151,28 @@ pub(super) fn due(
     let aim_is_missed = is_too_large(kept) || is_too_full(free);
     due.held_back.falls_short = aim_is_missed && due.held_back.segments > 0;
     due
+}
+
+/// The candidates in the order in which they were begun, and none with a time that is before the
+/// time of the one in front of it, or still to come. The clock may have been set since, so it is
+/// their numbers that say what the order was; one whose time does not fit it counts as begun when
+/// the next one was, so that nothing seems older than it can be.
+fn in_order(candidates: &[Candidate], now: u64) -> Vec<Candidate> {
+    let mut candidates = candidates.to_vec();
+    candidates.sort_by_key(|it| it.id.sequence());
+    let mut latest = 0;
+    let fits = candidates.iter().map(|it| {
+        let fits = (latest..=now).contains(&it.begun);
+        latest = if fits { it.begun } else { latest };
+        fits
+    });
+    let fits: Vec<bool> = fits.collect();
+    let mut next = now;
+    for (it, fits) in candidates.iter_mut().zip(fits).rev() {
+        next = if fits { it.begun } else { next };
+        it.begun = next;
+    }
+    candidates
 }
 
 #[cfg(test)]
@@ -210,7 +231,7 @@ mod tests {
         assert_eq!(numbers(retention, None), []);
     }
 
-    /// stenographer#189: 15 % of the disk were cleaned up where one file was enough.
+    /// 15 % of the disk were cleaned up where one file was enough.
     #[test]
     fn no_more_goes_than_the_disk_needs() {
         let space = |free| Some(Space { free, total: 1000 });
@@ -272,6 +293,46 @@ mod tests {
         assert_eq!(asked, [0]);
     }
 
+    /// What goes, at second 1000, of segments that were begun at these seconds, one after the other.
+    fn gone(begun: &[u64], retention: Retention) -> Vec<u32> {
+        let candidate = |(number, begun): (usize, &u64)| Candidate {
+            id: id(number as u32),
+            begun: begun * SECOND,
+            bytes: 10,
+        };
+        let candidates: Vec<_> = begun.iter().enumerate().map(candidate).collect();
+        let due = due(&candidates, None, 1000 * SECOND, &retention, |_| false);
+        due.segments.into_iter().map(|(id, _)| id.sequence()).collect()
+    }
+
+    #[test]
+    fn a_clock_that_was_set_makes_nothing_old() {
+        let keep_for = Some(Duration::from_secs(100));
+        let retention = Retention { keep_for, ..Retention::default() };
+        for (begun, expected) in [
+            (&[800, 850, 950][..], &[0, 1][..]),
+            // It stood at 1970 for a while.
+            (&[950, 0, 5, 960], &[]),
+            (&[800, 0, 5, 960], &[0]),
+            // It was ahead, and was set right.
+            (&[5000, 5100, 800, 950], &[0, 1, 2]),
+            (&[5000, 5100, 950], &[]),
+            (&[5000, 5100], &[]),
+            // Set back by an hour, which it had been wrong by before.
+            (&[800, 5000, 850, 5100, 950], &[0, 1, 2]),
+        ] {
+            assert_eq!(gone(begun, retention), expected, "{begun:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_recorded_go_for_room_whatever_the_clock_said() {
+        let retention = Retention { max_size: Some(25), ..Retention::default() };
+        for begun in [&[100, 200, 300, 400][..], &[900, 950, 10, 20], &[5000, 7, 6000, 3]] {
+            assert_eq!(gone(begun, retention), [0, 1], "{begun:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_left_is_within_bounds_and_newer(
@@ -302,9 +363,13 @@ mod tests {
             let left: Vec<_> = kept.into_iter().filter(|it| !is_held(it.id)).collect();
             prop_assert!(left.is_empty() || reached);
             prop_assert!(!due.held_back.falls_short || !reached);
-            prop_assert!(left.iter().all(|it| it.begun >= 1000 - age.min(1000)));
+            // Times are in no order here, as if the clock had been set again and again.
+            let fits = |it: &&&Candidate| {
+                all[..it.id.sequence() as usize].iter().all(|before| before.begun <= it.begun)
+            };
+            prop_assert!(left.iter().filter(fits).all(|it| it.begun >= 1000 - age.min(1000)));
             for (gone, left) in gone.iter().flat_map(|gone| left.iter().map(move |it| (gone, it))) {
-                prop_assert!(gone.begun <= left.begun);
+                prop_assert!(gone.id.sequence() < left.id.sequence());
             }
         }
     }

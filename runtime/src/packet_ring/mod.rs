@@ -15,18 +15,19 @@ use std::time::Duration;
 pub use block::{Packets, RingPacket, VlanTag};
 use mapping::Mapping;
 use socket::PacketSocket;
+pub(crate) use socket::attach;
 pub use socket::{Hardware, Instruction};
 
 /// Bytes of a ring's block. It holds a packet at least, however long.
 const BLOCK_SIZE: usize = 1 << 20;
 
 /// How long the kernel keeps a block that is not full, in milliseconds.
-const RETIRED_AFTER: u32 = 100;
+pub(crate) const RETIRED_AFTER: u32 = 100;
 /// A packet that came is seen after so long at the latest.
 pub const HELD_AT_MOST: Duration = Duration::from_millis(RETIRED_AFTER as u64 + 20);
 
 /// A program that takes nothing.
-const NOTHING: [Instruction; 1] = [Instruction { code: 6, jt: 0, jf: 0, k: 0 }];
+pub(crate) const NOTHING: [Instruction; 1] = [Instruction { code: 6, jt: 0, jf: 0, k: 0 }];
 
 /// How to open an interface.
 #[derive(Clone, Debug)]
@@ -54,13 +55,15 @@ pub enum OpenError {
     },
     /// Not allowed.
     #[error(
-        "capturing from {interface} needs the capability CAP_NET_RAW: run as root, or give it to \
-         the program (setcap cap_net_raw+ep FILE, or AmbientCapabilities=CAP_NET_RAW in the \
-         service's unit)"
+        "capturing from {interface} needs the capability {capability}: run as root, or give it to \
+         the program (setcap {}+ep FILE, or AmbientCapabilities={capability} in the service's unit)",
+        .capability.to_lowercase()
     )]
     NotAllowed {
         /// The interface.
         interface: String,
+        /// What is needed.
+        capability: &'static str,
     },
     /// The ring's memory cannot be had.
     #[error(
@@ -82,6 +85,16 @@ pub enum OpenError {
         interface: String,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// libpcap does not open it.
+    #[error("cannot capture from {interface}: {message}{hint}")]
+    Libpcap {
+        /// The interface.
+        interface: String,
+        /// What libpcap said.
+        message: String,
+        /// What to do.
+        hint: &'static str,
     },
     /// The kernel refused something else.
     #[error("cannot {what} {interface}: {source}")]
@@ -261,7 +274,7 @@ fn refused_program(interface: &str) -> impl Fn(io::Error) -> OpenError {
 fn refused(interface: &str, error: io::Error) -> OpenError {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            OpenError::NotAllowed { interface: interface.to_owned() }
+            OpenError::NotAllowed { interface: interface.to_owned(), capability: "CAP_NET_RAW" }
         }
         _ => system("make a socket for", interface, error),
     }

@@ -188,23 +188,8 @@ impl PacketSocket {
     }
 
     /// Runs a program over each packet, instead of the one before.
-    #[expect(unsafe_code, reason = "no safe wrapper sets it")]
     pub(super) fn filter(&self, program: &[Instruction]) -> io::Result<()> {
-        let as_kernel =
-            |it: &Instruction| libc::sock_filter { code: it.code, jt: it.jt, jf: it.jf, k: it.k };
-        let mut instructions: Vec<libc::sock_filter> = program.iter().map(as_kernel).collect();
-        let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
-        let program = libc::sock_fprog {
-            len: u16::try_from(instructions.len()).map_err(too_long)?,
-            filter: instructions.as_mut_ptr(),
-        };
-        let (fd, length) = (self.0.as_raw_fd(), size_of::<libc::sock_fprog>() as u32);
-        let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
-        let program = std::ptr::from_ref(&program).cast();
-        // SAFETY: the program and the instructions that it points to, as many as it says, live
-        // through the call, and the kernel copies them.
-        let done = unsafe { libc::setsockopt(fd, level, option, program, length) };
-        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        attach(self, program)
     }
 
     #[expect(unsafe_code, reason = "no safe wrapper knows the options of packet sockets")]
@@ -227,6 +212,26 @@ impl PacketSocket {
             unsafe { libc::getsockopt(fd, libc::SOL_PACKET, option, start, &raw mut length) };
         if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
     }
+}
+
+/// Runs a program over each packet that comes to a socket, instead of the one before.
+#[expect(unsafe_code, reason = "no safe wrapper sets it")]
+pub(crate) fn attach(socket: impl AsFd, program: &[Instruction]) -> io::Result<()> {
+    let as_kernel =
+        |it: &Instruction| libc::sock_filter { code: it.code, jt: it.jt, jf: it.jf, k: it.k };
+    let mut instructions: Vec<libc::sock_filter> = program.iter().map(as_kernel).collect();
+    let too_long = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let program = libc::sock_fprog {
+        len: u16::try_from(instructions.len()).map_err(too_long)?,
+        filter: instructions.as_mut_ptr(),
+    };
+    let (fd, length) = (socket.as_fd().as_raw_fd(), size_of::<libc::sock_fprog>() as u32);
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    let program = std::ptr::from_ref(&program).cast();
+    // SAFETY: the program and the instructions that it points to, as many as it says, live
+    // through the call, and the kernel copies them.
+    let done = unsafe { libc::setsockopt(fd, level, option, program, length) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Names of the interfaces there are.

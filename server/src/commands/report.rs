@@ -75,12 +75,22 @@ pub(super) fn capture_json(capture: &proto::LiveInterface) -> Value {
         "filtered": capture.filtered,
         "lost": lost_json(&capture.lost),
         "shed": shed_json(&capture.shed),
+        "clock_steps": capture.clock_steps,
+        "last_clock_step": capture.last_clock_step.as_ref().map(|step| json!({
+            "at": time(step.at.as_ref()),
+            "seconds": seconds(step),
+        })),
     })
 }
 
 /// Packets that were shed, by the kind of their flows.
 fn shed_json(shed: &[proto::ShedFlows]) -> Value {
     shed.iter().map(|it| (it.kind.clone(), Value::from(it.packets))).collect::<Map<_, _>>().into()
+}
+
+/// How far the clock went.
+fn seconds(step: &proto::ClockStep) -> f64 {
+    step.by.as_ref().map_or(0.0, |by| by.seconds as f64 + f64::from(by.nanos) / 1e9)
 }
 
 /// What became of an interface's packets, in words.
@@ -106,9 +116,15 @@ pub(super) fn capture_text(capture: &proto::LiveInterface) -> String {
         text += &format!("; shed by flows: {}", shed.join(", "));
     }
     match received.saturating_sub(stored + filtered + left_out + missing) {
-        0 => text,
-        under_way => text + &format!(", {under_way} under way"),
+        0 => {}
+        under_way => text += &format!(", {under_way} under way"),
     }
+    if let Some(step) = &capture.last_clock_step {
+        let (at, by) = (time(step.at.as_ref()).unwrap_or_default(), seconds(step));
+        let steps = capture.clock_steps;
+        text += &format!("; steps of the clock: {steps}, the last one at {at} by {by:+.3} s");
+    }
+    text
 }
 
 fn lost_text<'l>(lost: impl IntoIterator<Item = &'l proto::Lost>) -> String {
@@ -235,4 +251,49 @@ pub(super) fn print_json(value: &Value) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value).map_err(|error| stdout(error.into()))?;
     writeln!(out).map_err(stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capture() -> proto::LiveInterface {
+        let lost = |cause: &str, packets, asked_for| proto::Lost {
+            cause: cause.to_owned(),
+            packets,
+            asked_for,
+        };
+        proto::LiveInterface {
+            interface: "eth0".to_owned(),
+            received: 100,
+            stored: 80,
+            filtered: 5,
+            lost: vec![lost("ring-full", 3, false), lost("cut-off", 4, true)],
+            ..proto::LiveInterface::default()
+        }
+    }
+
+    #[test]
+    fn what_became_of_packets_is_told_in_words() {
+        let expected = "100 packets received, 80 stored, 5 left out by the filter, \
+                        4 left out as asked (cut-off 4), 3 lost (ring-full 3), 8 under way";
+        assert_eq!(capture_text(&capture()), expected);
+    }
+
+    #[test]
+    fn that_the_clock_was_set_is_told_too() {
+        let at = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 };
+        let by = prost_types::Duration { seconds: -3, nanos: -250_000_000 };
+        let step = proto::ClockStep { at: Some(at), by: Some(by) };
+        let capture =
+            proto::LiveInterface { clock_steps: 2, last_clock_step: Some(step), ..capture() };
+        let text = capture_text(&capture);
+        let expected =
+            "; steps of the clock: 2, the last one at 2023-11-14T22:13:20.000000000Z by -3.250 s";
+        assert!(text.ends_with(expected), "{text}");
+        let json = capture_json(&capture);
+        assert_eq!(json["clock_steps"], 2);
+        assert_eq!(json["last_clock_step"]["seconds"], -3.25);
+        assert_eq!(json["last_clock_step"]["at"], "2023-11-14T22:13:20.000000000Z");
+    }
 }

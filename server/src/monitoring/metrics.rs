@@ -112,6 +112,7 @@ fn count_capture(counts: &CaptureCounts) {
     total("tapstone_capture_stored_packets_total", counts.stored);
     total("tapstone_capture_stored_bytes_total", counts.stored_bytes);
     total("tapstone_capture_filtered_packets_total", counts.filtered);
+    total("tapstone_capture_clock_steps_total", counts.clock_steps);
     for (cause, lost) in LossCause::ALL.into_iter().zip(counts.lost) {
         let (interface, cause) = (counts.interface.clone(), cause.name());
         let name = "tapstone_capture_lost_packets_total";
@@ -209,6 +210,10 @@ fn describe() {
     describe_counter!(
         "tapstone_capture_filtered_packets_total",
         "Live packets left out by the filter after the kernel let them through."
+    );
+    describe_counter!(
+        "tapstone_capture_clock_steps_total",
+        "How often the clock was set that gives live packets their times."
     );
     describe_counter!("tapstone_capture_lost_packets_total", "Live packets lost.");
     describe_counter!("tapstone_capture_shed_packets_total", "Live packets shed, by their flows.");

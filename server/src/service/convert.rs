@@ -2,9 +2,9 @@
 //! here too, so a server's answer and the store's own look the same.
 
 use tapstone::{
-    CaptureCounts, CheckReport, Completeness, Cursor, Flow, Flows, Group, GroupBy, HeldBack,
-    Histogram, Hold, ImportReport, Info, LossCause, Missing, NewHold, ParseCursorError, Refused,
-    Selection, ShedFlow, Store, Timestamp,
+    CaptureCounts, CheckReport, ClockStep, Completeness, Cursor, Flow, Flows, Group, GroupBy,
+    HeldBack, Histogram, Hold, ImportReport, Info, LossCause, Missing, NewHold, ParseCursorError,
+    Refused, Selection, ShedFlow, Store, Timestamp,
 };
 use tapstone_client::{instant, proto};
 use tapstone_packet::flow::{Endpoint, KeyPart};
@@ -224,7 +224,15 @@ pub(crate) fn capture(counts: &CaptureCounts) -> proto::LiveInterface {
         filtered: counts.filtered,
         lost: by_cause.map(|(cause, packets)| lost(cause, packets)).collect(),
         shed: by_kind.map(shed).collect(),
+        clock_steps: counts.clock_steps,
+        last_clock_step: counts.last_clock_step.map(clock_step),
     }
+}
+
+fn clock_step(step: ClockStep) -> proto::ClockStep {
+    let (seconds, nanos) = (step.by_nanos / 1_000_000_000, (step.by_nanos % 1_000_000_000) as i32);
+    let by = prost_types::Duration { seconds, nanos };
+    proto::ClockStep { at: Some(time(step.at)), by: Some(by) }
 }
 
 pub(crate) fn group_by(by: proto::GroupBy) -> GroupBy {

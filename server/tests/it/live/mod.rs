@@ -1,5 +1,7 @@
 //! Live packets, in network namespaces that the tests make (root is needed, and iproute2).
 
+mod devices;
+mod field;
 mod mirrored;
 mod thinning;
 
@@ -45,9 +47,13 @@ fn replay(network: &Network, file: &Path, times: u32) -> bool {
 
 /// Begins to capture, and waits until queries are answered.
 fn capture(network: &Network, store: &Path, words: &[&str]) -> Capturing {
+    capture_from(network, store, "hears", words)
+}
+
+fn capture_from(network: &Network, store: &Path, interface: &str, words: &[&str]) -> Capturing {
     let child = network
         .command(assert_cmd::cargo::cargo_bin!("tapstone"))
-        .args(["capture", "--json", "-i", "hears", "--store"])
+        .args(["capture", "--json", "-i", interface, "--store"])
         .arg(store)
         .args(words)
         .stdout(Stdio::piped())
@@ -76,6 +82,19 @@ impl Capturing {
 
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.pid()]).status().unwrap().success());
+    }
+
+    /// Nobody takes packets from now on, until it is told to go on.
+    fn stand_still(&self) {
+        self.signal("-STOP");
+        let tasks = || std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let stands = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+            stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        };
+        while !tasks().all(stands) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Ends it as an operator would; gives what it reports of the interface.
@@ -155,7 +174,7 @@ fn a_packet_is_found_within_a_second_and_all_are_accounted_for() {
     assert_eq!(numbers(&store), (0..20_000).collect::<Vec<_>>());
 }
 
-/// stenographer#94: on an interface without traffic it could only be killed.
+/// On an interface on which nothing comes, a recorder could only be killed.
 #[test]
 fn a_silent_interface_is_captured_from_and_left() {
     let Some(net) = network("silent") else { return };
@@ -178,7 +197,7 @@ fn what_is_lost_is_counted_to_the_packet_and_told_in_answers() {
     let capturing = capture(&net, &store, &words);
     send(&net, 0..10, 1000);
     std::thread::sleep(Duration::from_secs(1));
-    capturing.signal("-STOP");
+    capturing.stand_still();
     send(&net, 10..6_000, 1000);
     capturing.signal("-CONT");
     std::thread::sleep(Duration::from_secs(1));
@@ -230,7 +249,7 @@ fn capture_of(frames: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// stenographer#211: the outer tag was lost, since the kernel takes it off.
+/// The outer tag was lost, since the kernel takes it off.
 #[test]
 fn tags_that_were_taken_off_are_there_and_can_be_filtered_by() {
     let Some(net) = network("tags") else { return };
@@ -272,7 +291,7 @@ fn an_interface_that_was_down_is_captured_from_again() {
     assert_eq!(numbers(&store), (0..20).collect::<Vec<_>>());
 }
 
-/// arkime#1156: a write error, here of a limit on files' sizes, ended the process.
+/// A write error, here of a limit on files' sizes, ended the process.
 #[test]
 fn what_the_disk_refuses_is_counted_and_capture_goes_on() {
     let Some(net) = network("refused") else { return };
@@ -348,7 +367,7 @@ fn packets_of_the_loopback_interface_come_once() {
     assert_eq!(counts(&report[1]), (3, 3, 0, 0), "{report}");
 }
 
-/// netsniff-ng#140
+/// What was in a buffer could only be had by ending the capture.
 #[test]
 fn what_has_come_is_made_durable_on_demand() {
     let Some(net) = network("flush") else { return };
@@ -363,7 +382,7 @@ fn what_has_come_is_made_durable_on_demand() {
     assert_eq!(numbers(&store), (0..10).collect::<Vec<_>>());
 }
 
-/// arkime#721: a packet cut to the snapshot length killed the capture.
+/// A packet that was cut to the snapshot length killed the capture.
 #[test]
 fn packets_are_cut_to_the_snapshot_length() {
     let Some(net) = network("cut") else { return };
