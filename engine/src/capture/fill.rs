@@ -123,7 +123,7 @@ struct State {
     /// Whether packets wait in the ring.
     behind: Behind,
     batch: Box<Batch>,
-    /// Since the batch's first packet was taken.
+    /// Since the batch's first packet was taken or left out.
     age: Stopwatch,
     back: (Sender<Returned>, Receiver<Returned>),
     made: usize,
@@ -255,7 +255,7 @@ impl Filler {
                 break;
             };
             moved = true;
-            if state.batch.records.is_empty() {
+            if state.batch.records.is_empty() && state.batch.losses.is_empty() {
                 state.age = Stopwatch::start();
             }
             let (mut read, mut filtered) = (0, 0);
