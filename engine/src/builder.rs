@@ -98,7 +98,11 @@ impl Builder {
                 (Err(TryRecvError::Closed), None | Some(Later::Finish(..) | Later::Index(_))) => {
                     return;
                 }
-                (Err(TryRecvError::Empty), None) => jobs.recv().await.ok(),
+                (Err(TryRecvError::Empty), None) => {
+                    // A helper may have taken what waited.
+                    self.orders.index_waits(false);
+                    jobs.recv().await.ok()
+                }
                 (job, _) => job.ok(),
             };
             self.orders.index_waits(!jobs.is_empty());

@@ -186,4 +186,23 @@ mod tests {
         assert!(path.try_exists().unwrap());
         assert_eq!(looks, 4);
     }
+
+    /// What a helper took before the first builder looked again kept questions waiting.
+    #[test]
+    fn a_builder_that_waits_for_a_job_says_that_none_waits() {
+        let (_dir, store) = store();
+        let builder = store.inner.builders.builder.clone();
+        let orders = Arc::clone(&builder.orders);
+        orders.index_waits(true);
+        let (jobs, queue) = async_channel::bounded(QUEUE);
+        let run = move || builder.run(queue, VecDeque::new());
+        let builder = spawn_thread("builder", run).unwrap();
+        let waited = Stopwatch::start();
+        while orders.does_index_wait() && waited.elapsed() < Duration::from_secs(20) {
+            clock::wait(Duration::from_millis(1));
+        }
+        assert!(!orders.does_index_wait());
+        drop(jobs);
+        builder.join().unwrap();
+    }
 }

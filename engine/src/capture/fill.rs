@@ -126,7 +126,7 @@ struct State {
     /// Whether packets wait in the ring.
     behind: Behind,
     batch: Box<Batch>,
-    /// Since the batch's first packet was taken.
+    /// Since the batch's first packet was taken or left out.
     age: Stopwatch,
     back: (Sender<Returned>, Receiver<Returned>),
     made: usize,

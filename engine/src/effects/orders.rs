@@ -54,6 +54,10 @@ impl Orders {
         self.index_waits.store(waits, Ordering::Relaxed);
     }
 
+    pub(crate) fn does_index_wait(&self) -> bool {
+        self.index_waits.load(Ordering::Relaxed)
+    }
+
     /// Lets live packets go first where they do, and rests when that is asked for, on a builder's
     /// thread. It waits no longer once `hurry` says so.
     pub(crate) fn pace_builder(&self, hurry: impl Fn() -> bool) {
@@ -117,7 +121,7 @@ impl Way {
             return;
         }
         let orders = &self.orders;
-        let others_wait = || orders.is_behind() || orders.index_waits.load(Ordering::Relaxed);
+        let others_wait = || orders.is_behind() || orders.does_index_wait();
         let waited = Stopwatch::start();
         while others_wait() && waited.elapsed() < QUESTION_WAITS {
             sleep(LOOK).await;

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
+use std::path::Path;
 use std::time::Duration;
 
 use tapstone::effects::Effects;
 use tapstone::state::State;
 use tapstone::{
-    CaptureCounts, CaptureOptions, LiveSource, LossCause, OpenOptions, Selection, ShedFlow, Sizes,
-    Store, Thinning,
+    Capture, CaptureCounts, CaptureOptions, CutOff, LiveSource, LossCause, OpenOptions, Selection,
+    ShedFlow, Sizes, Store, Thinning,
 };
 
 /// Bytes of a datagram, and of the frame that it comes in.
@@ -67,23 +68,45 @@ fn count(store: &Store, filter: &str) -> (usize, Vec<String>) {
     (found, missing.iter().map(ToString::to_string).collect())
 }
 
+/// Begins to record what the sockets hear; `None` where that is not allowed.
+#[expect(clippy::print_stderr, reason = "what is skipped is told")]
+fn record(traffic: &Traffic, thinning: Thinning, folder: &Path) -> Option<(Store, Capture)> {
+    let (critical, other) = (Traffic::filter(&traffic.critical), Traffic::filter(&traffic.other));
+    let filter = format!("{critical} or {other}");
+    let options = CaptureOptions { filter, thinning, ..CaptureOptions::new("lo") };
+    let source = LiveSource::open(&options, 1);
+    let source = source.inspect_err(|error| eprintln!("SKIPPED: root is needed: {error}")).ok()?;
+    let options = OpenOptions { create: true, shards: 1, ..OpenOptions::default() };
+    let store = Store::open(folder, options).unwrap();
+    let capture = store.capture(vec![source]);
+    Some((store, capture))
+}
+
+/// As long as packets came and none of them was stored, no answer told of those that were left out.
+#[test]
+fn what_is_left_out_is_told_while_nothing_is_stored() {
+    let (traffic, dir) = (Traffic::new(), tempfile::tempdir().unwrap());
+    let cut_off = vec![CutOff { class: "udp".to_owned(), bytes: 0 }];
+    let thinning = Thinning { cut_off, ..Thinning::default() };
+    let Some((store, capture)) = record(&traffic, thinning, dir.path()) else { return };
+    let is_told = || store.info().unwrap().lost.contains_key(&LossCause::CutOff);
+    let told = (0..500).any(|_| {
+        traffic.send(&traffic.other, 1);
+        std::thread::sleep(Duration::from_millis(20));
+        is_told()
+    });
+    assert!(told);
+    let counts = capture.stop().unwrap().remove(0);
+    assert_eq!((counts.stored, counts.lost()), (0, 0));
+    assert_eq!(counts.received, lost(&counts, LossCause::CutOff));
+}
+
 #[test]
 fn what_is_shed_is_counted_to_the_packet_and_told_in_answers() {
-    let traffic = Traffic::new();
+    let (traffic, dir) = (Traffic::new(), tempfile::tempdir().unwrap());
     let (critical, other) = (Traffic::filter(&traffic.critical), Traffic::filter(&traffic.other));
-    let options = CaptureOptions {
-        filter: format!("{critical} or {other}"),
-        thinning: Thinning { critical: vec![critical.clone()], ..Thinning::default() },
-        ..CaptureOptions::new("lo")
-    };
-    let source = match LiveSource::open(&options, 1) {
-        Ok(source) => source,
-        Err(error) => return eprintln!("SKIPPED: root is needed to capture: {error}"),
-    };
-    let dir = tempfile::tempdir().unwrap();
-    let options = OpenOptions { create: true, shards: 1, ..OpenOptions::default() };
-    let store = Store::open(dir.path(), options).unwrap();
-    let capture = store.capture(vec![source]);
+    let thinning = Thinning { critical: vec![critical.clone()], ..Thinning::default() };
+    let Some((store, capture)) = record(&traffic, thinning, dir.path()) else { return };
 
     put_in_force(&store, &["EvaluateFlows"]);
     traffic.send(&traffic.other, 10);
