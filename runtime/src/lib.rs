@@ -37,7 +37,8 @@ mod threads;
 
 pub use random::random_bytes;
 pub use shards::{
-    Shards, Spawned, StartError, Task, TaskClass, TaskLost, sleep, spawn_local, yield_if_needed,
+    Shards, Spawned, StartError, Task, TaskClass, TaskLost, aside, sleep, spawn_local,
+    yield_if_needed,
 };
 pub use simulation::is_real;
 pub use threads::{Thread, block_on, map, spawn_thread};

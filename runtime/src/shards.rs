@@ -19,10 +19,10 @@ use crate::simulation;
 use crate::threads::block_on;
 
 /// How long one task may keep the others, and the completions of the disk, waiting.
-const TURN: Duration = Duration::from_millis(2);
+const TURN: Duration = Duration::from_micros(500);
 
 /// How long the disk's completions may wait while tasks take turns.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(4);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// Longer than it takes to begin it: one that is over when it is first looked at is none.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(2);
@@ -251,6 +251,16 @@ pub fn spawn_local<T: 'static>(future: impl Future<Output = T> + 'static) -> Spa
     } else {
         Spawned::Inline(Box::pin(future))
     }
+}
+
+/// Does what waits for the disk and has no completion (a name, a directory) on a thread beside the
+/// shard's, which takes packets and answers meanwhile.
+///
+/// # Panics
+///
+/// When `work` does.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    if is_on_ring() { glommio::executor().spawn_blocking(work).await } else { work() }
 }
 
 /// What [`spawn_local`] started.

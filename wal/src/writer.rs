@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use tapstone_runtime::appender::Appender;
-use tapstone_runtime::blocking;
 use tapstone_runtime::file::{DirectFile, FileError};
+use tapstone_runtime::{aside, blocking};
 use zerocopy::IntoBytes;
 
 use crate::Lsn;
@@ -190,7 +190,8 @@ async fn begin(file: DirectFile, header: &FileHeader, path: &Path) -> Result<App
     appender.append(header.as_bytes()).await?;
     appender.flush().await?;
     appender.file().sync_data().await?;
-    blocking::sync_parent(path)?;
+    let path = path.to_owned();
+    aside(move || blocking::sync_parent(&path)).await?;
     Ok(appender)
 }
 

@@ -87,9 +87,9 @@ pub(crate) async fn run(
     };
     match segment.direct_file().await {
         Ok(file) => {
+            // It is only read from: there is nothing that closing it could lose, so nobody waits
+            // for that.
             judge.read_all(&file, unit, &job.blocks, &patience).await;
-            // It was only read from: there is nothing that closing could lose.
-            file.close().await.ok();
         }
         Err(error) => {
             let places = job.blocks.iter().map(|number| unit.place(*number));

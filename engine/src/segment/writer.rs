@@ -8,7 +8,7 @@ use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::appender::Appender;
 use tapstone_runtime::file::{DirectFile, FileError};
-use tapstone_runtime::{blocking, random_bytes, yield_if_needed};
+use tapstone_runtime::{aside, blocking, random_bytes, yield_if_needed};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
@@ -297,7 +297,8 @@ impl SegmentWriter {
         self.appender.file().sync_data().await?;
         let stored_bytes = self.appender.position();
         self.appender.file().clone().close().await?;
-        blocking::rename(&self.path, &self.path.with_extension("seg"))?;
+        let path = self.path.clone();
+        aside(move || blocking::rename(&path, &path.with_extension("seg"))).await?;
         Ok((Segment::unsealed(self.path, self.opened, self.map).sealed(flows), stored_bytes))
     }
 }
@@ -312,7 +313,8 @@ async fn begin(
     appender.append(header.as_bytes()).await?;
     appender.flush().await?;
     appender.file().sync_data().await?;
-    blocking::sync_dir(folder)?;
+    let folder = folder.to_owned();
+    aside(move || blocking::sync_dir(&folder)).await?;
     Ok(appender)
 }
 
