@@ -27,6 +27,7 @@ pub mod file;
 pub mod lock;
 pub mod packet_ring;
 pub mod privileges;
+pub mod probe;
 mod random;
 mod shards;
 pub mod simulation;
@@ -37,7 +38,7 @@ pub use shards::{
     Shards, Spawned, StartError, Task, TaskClass, TaskLost, sleep, spawn_local, yield_if_needed,
 };
 pub use simulation::is_real;
-pub use threads::{Thread, block_on, map, spawn_thread};
+pub use threads::{Thread, block_on, block_on_within, map, spawn_thread};
 
 /// Direct writes begin and end at multiples of this many bytes: the largest physical sector met,
 /// so that no write of ours makes a disk rewrite part of a sector it holds already.
