@@ -37,7 +37,7 @@ use view::View;
 pub(crate) use view::{Look, OpenView};
 
 /// Units written before they are made durable together.
-const UNITS_PER_COMMIT: usize = 4;
+pub(crate) const UNITS_PER_COMMIT: usize = 4;
 
 /// Packets that are brought near the core together.
 const PREFETCH: usize = 16;
@@ -98,6 +98,8 @@ pub(crate) enum Command {
     Commit(Sender<Result<(), IngestError>>),
     /// Seal the open segment and index it.
     Seal(Sender<Result<(), SealFailure>>),
+    /// Seal the open segment, and have it indexed later; packets are taken meanwhile.
+    SealEarly(Sender<Result<(), IngestError>>),
 }
 
 /// Why a segment could not be sealed.
@@ -184,6 +186,10 @@ impl Shard {
                     done.send(result).await.ok();
                 }
                 Command::Seal(done) => self.seal_and_tell(done).await,
+                Command::SealEarly(done) => {
+                    let result = self.seal_early().await;
+                    done.send(result).await.ok();
+                }
             }
         }
     }
@@ -455,6 +461,16 @@ impl Shard {
             }
         };
         done.send(result).await.ok();
+    }
+
+    /// Seals what is open.
+    async fn seal_early(&mut self) -> Result<(), IngestError> {
+        self.commit().await?;
+        if let Err(error) = self.seal(None).await {
+            self.give_up(&error).await;
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// Ends the open segment and hands it to the builder.

@@ -20,7 +20,7 @@ use crate::import::batch::{Batch, Record};
 use crate::shard::{Command, Inbox, IngestError, Returned};
 
 /// Batches between the ring and the shard.
-const BATCHES: usize = 3;
+pub(crate) const BATCHES: usize = 3;
 /// A packet waits no longer for others to be stored with.
 const FLUSHED_AFTER: Duration = Duration::from_millis(400);
 /// Blocks that are read before anything else is looked after.
@@ -267,6 +267,7 @@ impl Filler {
     fn count(&mut self, state: &mut State) {
         let now = clock::unix_nanos();
         let Ok(counts) = self.ring.counts() else { return };
+        self.counters.counted.fetch_add(1, Ordering::Relaxed);
         let dropped = counts.dropped - state.dropped;
         self.counters.received.store(counts.received, Ordering::Relaxed);
         if dropped > 0 {
@@ -297,6 +298,7 @@ impl Filler {
         batch.source = Arc::clone(&self.source);
         batch.account = Some(Account::Live(Arc::clone(&self.counters)));
         state.handed += batch.records.len() as u64;
+        self.counters.hand_over(batch.packet_bytes());
         let command = Command::Ingest(batch, state.back.0.clone());
         self.ask(state, command).await
     }

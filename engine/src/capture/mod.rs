@@ -7,6 +7,7 @@
 
 mod counts;
 mod fill;
+mod gauge;
 pub(crate) mod loss;
 mod source;
 mod thin;
@@ -19,7 +20,9 @@ use tapstone_runtime::{Task, TaskClass, block_on, clock, packet_ring};
 
 pub use counts::CaptureCounts;
 pub(crate) use counts::{Counted, Counters};
+pub(crate) use fill::BATCHES;
 use fill::{Filler, Treatment};
+pub(crate) use gauge::LiveRing;
 pub use source::{CaptureOptions, LiveSource, OpenInterfaceError};
 pub use thin::{CutOff, ThinError, Thinning};
 use thin::{Exchangeable, Rules};
@@ -86,7 +89,8 @@ impl Store {
             let interfaces: Arc<[_]> = Arc::new([interface]);
             let counted = Counted { interface: Arc::clone(&name), rings: Vec::new() };
             let flushes = Vec::new();
-            let mut of_interface = Captured { counted, thinning: Arc::clone(&thinning), flushes };
+            let (thinned, live) = (Arc::clone(&thinning), Vec::new());
+            let mut of_interface = Captured { counted, thinning: thinned, flushes, live };
             for (number, ring) in rings.into_iter().enumerate() {
                 let shard = number % self.inner.shards.count();
                 let (flush, asked) = async_channel::bounded(1);
@@ -103,6 +107,7 @@ impl Store {
                     flushes: Inbox(asked),
                 };
                 of_interface.counted.rings.push(Arc::clone(&filler.counters));
+                of_interface.live.push(LiveRing::of(&filler, shard));
                 let run = move || filler.run();
                 let task = self.inner.shards.spawn(shard, TaskClass::Capture, run);
                 tasks.push((Arc::clone(&name), task));
@@ -212,6 +217,7 @@ pub(crate) struct Captured {
     pub(crate) counted: Counted,
     thinning: Arc<Exchangeable>,
     flushes: Vec<Sender<Sender<Result<(), IngestError>>>>,
+    live: Vec<LiveRing>,
 }
 
 impl Captured {

@@ -23,6 +23,7 @@ mod writer;
 pub use handle::LedgerError;
 pub(crate) use handle::Running;
 pub(crate) use record::{Record, parse_for_fuzzing};
+pub(crate) use state::TRANSITIONS;
 pub(crate) use writer::Context;
 
 use tapstone_wal::Lsn;

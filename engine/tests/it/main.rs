@@ -9,6 +9,7 @@ mod expiring;
 mod frozen;
 mod holding;
 mod importing;
+mod keeping;
 mod paging;
 mod planning;
 mod querying;
