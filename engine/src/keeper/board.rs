@@ -50,6 +50,14 @@ impl StateWatch {
         self.woken.recv().await.ok()?;
         self.board.report()
     }
+
+    /// The last transitions behind the one of this number, in order.
+    #[must_use]
+    pub fn transitions_since(&self, sequence: u64) -> Vec<Transition> {
+        let mut history = self.board.history();
+        history.retain(|transition| transition.sequence > sequence);
+        history
+    }
 }
 
 /// What the thread that keeps the store says of it.

@@ -1,5 +1,6 @@
 //! The store tries itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tapstone_runtime::{probe, random_bytes};
@@ -23,13 +24,19 @@ pub(super) fn check(site: &Site) -> Result<(), String> {
     site.store.ask_shards(ANSWERS_WITHIN).map_err(silent)
 }
 
-/// The segment that was sealed last, of those that can be opened: one that cannot be is told of
-/// with every answer.
-fn newest(site: &Site) -> Result<Option<std::sync::Arc<Segment>>, String> {
-    let rows = site.store.inner.catalog.segments().map_err(|error| error.to_string())?;
-    let newest = rows.iter().max_by_key(|(_, row)| row.created_nanos);
-    let opened = newest.map(|(id, _)| site.store.segment(*id)).transpose();
-    opened.map_err(|error| error.to_string())
+/// The segment that was sealed last.
+fn newest(site: &Site) -> Result<Option<Arc<Segment>>, String> {
+    let rows = || site.store.inner.catalog.segments().map_err(|error| error.to_string());
+    let known = rows()?;
+    let Some(newest) = known.iter().max_by_key(|(_, row)| row.created_nanos) else {
+        return Ok(None);
+    };
+    match site.store.segment(*newest.0) {
+        Ok(segment) => Ok(Some(segment)),
+        // It expired meanwhile.
+        Err(_) if !rows()?.contains_key(newest.0) => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Reads one of its blocks, drawn by lot, and opens it.
