@@ -7,10 +7,11 @@ use async_channel::{Receiver, Sender};
 use tapstone_runtime::block_on_within;
 use tapstone_runtime::clock::{self, Stopwatch};
 
+use super::KeepOptions;
 use super::board::Troubles;
+use super::measure::Meter;
 use super::recorder::Recorder;
 use super::works::{Job, Worker, is_work};
-use super::{KeepOptions, measure};
 use crate::state::{
     Action, Change, Event, Machine, Moment, MonitoringActive, Normal, Outcome, State, judge,
 };
@@ -18,6 +19,8 @@ use crate::store::Store;
 
 /// How often the gauges are read.
 const READ: Duration = Duration::from_secs(1);
+/// How often what passes quickly is looked at in between.
+const SAMPLE: Duration = Duration::from_millis(100);
 /// How often a store tries itself.
 const CHECKED: Duration = Duration::from_secs(60);
 
@@ -36,6 +39,7 @@ pub(super) struct Keeper {
     store: Store,
     options: KeepOptions,
     machine: Machine,
+    meter: Meter,
     recorder: Recorder,
     worker: Worker,
     clock: Stopwatch,
@@ -57,21 +61,34 @@ impl Keeper {
         let (thresholds, last) = (options.thresholds, history.back());
         let (machine, change) = Machine::start(thresholds, moment(clock), last);
         store.inner.board.begin(history);
-        let (recorder, checked) = (Recorder::default(), Duration::ZERO);
-        let keeper =
-            Keeper { store, options, machine, recorder, worker, clock, illness: None, checked };
+        let keeper = Keeper {
+            store,
+            options,
+            machine,
+            meter: Meter::default(),
+            recorder: Recorder::default(),
+            worker,
+            clock,
+            illness: None,
+            checked: Duration::ZERO,
+        };
         Ok((keeper, change))
     }
 
     /// Keeps the store until nobody can tell anything any more.
     pub(super) fn run(mut self, first: Change, told: &Receiver<Told>) {
         self.follow(first);
-        let mut since_reading = Stopwatch::start();
+        let (mut since_reading, mut since_sample) = (Stopwatch::start(), Stopwatch::start());
         loop {
-            let patience = READ.saturating_sub(since_reading.elapsed());
+            let patience = SAMPLE.saturating_sub(since_sample.elapsed());
             if patience.is_zero() {
-                since_reading = Stopwatch::start();
-                self.read();
+                since_sample = Stopwatch::start();
+                if since_reading.elapsed() >= READ {
+                    since_reading = Stopwatch::start();
+                    self.read();
+                } else {
+                    self.meter.sample(&self.store);
+                }
             }
             match block_on_within(patience, told.recv()) {
                 Some(Ok(Told::Event(event))) => self.step(&event),
@@ -85,7 +102,7 @@ impl Keeper {
 
     /// Reads the gauges, and whatever else is done as time passes.
     fn read(&mut self) {
-        let gauges = measure::gauges(&self.store, self.options.retention.keep_free);
+        let gauges = self.meter.read(&self.store, self.options.retention.keep_free);
         let readings = judge(self.machine.thresholds(), self.machine.readings(), &gauges);
         self.step(&Event::Readings(readings));
         self.recorder.keep_up(&self.store.inner.ledger, self.clock.elapsed());
@@ -115,8 +132,9 @@ impl Keeper {
         let now = self.clock.elapsed();
         self.recorder.record(&self.store.inner.ledger, transition.clone(), now);
         self.worker.want(self.machine.active());
-        actions.into_iter().for_each(|action| self.perform(action));
+        // Before the work begins, which tells of this state where it tells of any.
         self.store.inner.board.tell(&transition, &self.machine, self.troubles());
+        actions.into_iter().for_each(|action| self.perform(action));
     }
 
     /// What begins or ends with one state.
