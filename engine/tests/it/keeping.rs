@@ -16,7 +16,7 @@ use tapstone_packet::capture_file::PcapngWriter;
 use tapstone_packet::interface::{Interface, LinkType};
 use tapstone_packet::time::Timestamp;
 
-use crate::support::{everything, import, open};
+use crate::support::{copy, everything, import, open};
 
 /// Packets that no other capture has.
 fn capture(number: u8, packets: u32) -> Vec<u8> {
@@ -269,4 +269,34 @@ fn thresholds_that_make_no_sense_are_refused_all_at_once() {
         assert!(error.contains(part), "{error}");
     }
     store.keep(options()).unwrap();
+}
+
+/// To freeze a ledger of a new version, run with `TAPSTONE_FREEZE=1` and commit the new folder.
+#[test]
+fn transitions_in_a_ledger_of_version_1_are_read() {
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/ledger-v1-transitions");
+    if std::env::var_os("TAPSTONE_FREEZE").is_some() {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let store = open(dir.path());
+        store.keep(options()).unwrap();
+        wait_for_normal(&store);
+        store.close().unwrap();
+        copy(&dir.path().join("ledger"), &frozen.join("ledger"));
+        for part in ["ledger.head", "store", "master.key"] {
+            fs::copy(dir.path().join(part), frozen.join(part)).unwrap();
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    copy(&frozen, dir.path());
+    let store = open(dir.path());
+    assert!(store.damage().is_empty() && !store.holds_in_doubt(), "{:?}", store.damage());
+    let history = store.state_history();
+    let numbers: Vec<u64> = history.iter().map(|it| it.sequence).collect();
+    assert_eq!(numbers, (1..=15).collect::<Vec<_>>());
+    assert_eq!(tops(&history), [TopState::Init, TopState::Normal]);
+    assert_eq!(history[1].why, "NVMeValidation is done");
+    assert!(history.iter().all(|it| it.unix_nanos > 1_700_000_000_000_000_000));
+    let last = store.state().unwrap();
+    assert_eq!(last.state.to_string(), "NORMAL / OptimalFlow / IndexActive");
+    assert!(!last.is_kept);
 }
