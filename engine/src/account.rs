@@ -91,6 +91,7 @@ impl Entry {
             Some(Account::Live(counters)) if self.packets > 0 => {
                 let (cause, (first, last)) = (LossCause::DiskRefused, self.times);
                 counters.lose(cause, self.packets);
+                counters.settle(self.bytes);
                 losses.push(Loss { cause, packets: self.packets, first, last });
             }
             Some(Account::Live(_)) | None => {}

@@ -12,7 +12,7 @@ use crate::builder::{Builder, Job};
 use crate::recovery::Later;
 
 /// Segments being built wait here when the builder is behind; more, and taking packets waits.
-const QUEUE: usize = 1;
+pub(crate) const QUEUE: usize = 1;
 /// How often a helper looks whether there is something to do, and a core to do it on.
 const HELPER_LOOKS: Duration = Duration::from_millis(100);
 /// What a core must have been idle of the time before for a helper to take it.

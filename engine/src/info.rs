@@ -10,6 +10,7 @@ use crate::capture::CaptureCounts;
 use crate::capture::loss::{Loss, LossCause};
 use crate::catalog::CatalogError;
 use crate::id::StoreId;
+use crate::keeper::StateReport;
 use crate::query::FlowId;
 use crate::retention::HeldBack;
 use crate::store::{Store, span};
@@ -19,6 +20,8 @@ use crate::store::{Store, span};
 pub struct Info {
     /// Its identity.
     pub store: StoreId,
+    /// The state that it is in; `None` when nobody has ever kept it.
+    pub state: Option<StateReport>,
     /// Packets.
     pub packets: u64,
     /// Their captured bytes.
@@ -66,6 +69,7 @@ impl Store {
         let rows = &self.inner.catalog.segments()?.rows;
         let mut info = Info {
             store: self.id(),
+            state: self.state(),
             packets: rows.values().map(|row| row.packets).sum(),
             packet_bytes: rows.values().map(|row| row.packet_bytes).sum(),
             stored_bytes: rows.values().map(|row| row.stored_bytes).sum(),

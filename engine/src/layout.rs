@@ -16,8 +16,11 @@ use crate::id::SegmentId;
 /// DIR/splits/*.split     their indexes
 /// DIR/wal/*.log          what was made durable of open segments
 /// DIR/audit/*.log        the audit log; DIR/audit.head: how far it reached
-/// DIR/ledger/*.log       what was decided about the store: holds; DIR/ledger.head: what is in force
+/// DIR/ledger/*.log       what was decided about the store: holds, transitions of the state machine;
+///                        DIR/ledger.head: what is in force
 /// DIR/names/             the name cache; may be deleted
+/// DIR/state-dump.json    what another process may start from, written in CRITICAL
+/// DIR/probe              there for a moment, when the disk is tried
 /// ```
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -81,6 +84,14 @@ impl Layout {
     /// Beside the folder, as the audit log's.
     pub(crate) fn ledger_head(&self) -> PathBuf {
         self.root.join("ledger.head")
+    }
+
+    pub(crate) fn state_dump(&self) -> PathBuf {
+        self.root.join("state-dump.json")
+    }
+
+    pub(crate) fn probe(&self) -> PathBuf {
+        self.root.join("probe")
     }
 
     pub(crate) fn segment(&self, id: SegmentId) -> PathBuf {

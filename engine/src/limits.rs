@@ -28,6 +28,29 @@ impl Sizes {
     pub const UNIT_MAX: usize = 16 << 20;
     /// The usual age.
     pub const AGE: Duration = Duration::from_secs(600);
+
+    /// What of it makes no sense.
+    pub(crate) fn mistakes(&self) -> Vec<String> {
+        let Sizes { block, unit, segment, flows, age } = *self;
+        let checks = [
+            (block == 0, format!("a block of {block} bytes holds nothing")),
+            (unit < block, format!("a unit of {unit} bytes holds no block of {block}")),
+            (
+                unit > Self::UNIT_MAX,
+                format!(
+                    "readers expect no unit of more than {} bytes, and it is {unit}",
+                    Self::UNIT_MAX
+                ),
+            ),
+            (
+                segment < unit as u64,
+                format!("a segment of {segment} bytes holds no unit of {unit}"),
+            ),
+            (flows == 0, "a segment of 0 flows holds nothing".to_owned()),
+            (age.is_zero(), "a segment of no age is sealed before anything is in it".to_owned()),
+        ];
+        checks.into_iter().filter_map(|(is_wrong, what)| is_wrong.then_some(what)).collect()
+    }
 }
 
 impl Default for Sizes {
@@ -56,3 +79,17 @@ pub(crate) const FRAME_SIZE: usize = 16 << 10;
 pub(crate) const PAGE_SIZE: usize = 4096;
 
 const _: () = assert!(PAGE_SIZE.is_multiple_of(ALIGNMENT), "header and trailer are direct writes");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_told() {
+        assert_eq!(Sizes::default().mistakes(), Vec::<String>::new());
+        let wrong = Sizes { block: 0, unit: 1 << 30, segment: 5, flows: 0, age: Duration::ZERO };
+        assert_eq!(wrong.mistakes().len(), 5);
+        let wrong = Sizes { block: 1 << 20, unit: 1 << 10, ..Sizes::default() };
+        assert_eq!(wrong.mistakes(), ["a unit of 1024 bytes holds no block of 1048576"]);
+    }
+}

@@ -1,12 +1,13 @@
 //! The store: opening, closing, and what it says of itself.
 
+mod folder;
+
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_channel::Sender;
 use tapstone_index::{FlowRow, FlowSet};
@@ -16,7 +17,7 @@ use tapstone_packet::predicate::{NamePattern, Predicate};
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::file::FileError;
 use tapstone_runtime::lock::{FolderLock, LockError};
-use tapstone_runtime::{Shards, StartError, TaskClass, block_on, blocking, random_bytes};
+use tapstone_runtime::{Shards, StartError, TaskClass, block_on, block_on_within};
 
 use crate::audit::{self, AuditLog};
 use crate::builder::Builder;
@@ -29,6 +30,7 @@ use crate::flows::rows::rows;
 use crate::flows::table::FlowTable;
 use crate::holds::HeldSegments;
 use crate::id::{SegmentId, StoreId};
+use crate::keeper;
 use crate::kept::Kept;
 use crate::keys::{KeyError, KeyRing};
 use crate::layout::Layout;
@@ -44,6 +46,7 @@ use crate::segment::reader::Segment;
 use crate::shard::{Command, Context, IngestError, Look, OpenView, Published, SealFailure, Shard};
 use crate::store_file::{self, StoreFileError};
 use crate::unindexed::Unindexed;
+use folder::{forget_what_can_be_rebuilt, make_store, prepare_folder};
 
 /// Commands, or looks, waiting for a shard.
 const COMMAND_QUEUE: usize = 4;
@@ -104,6 +107,8 @@ impl Default for OpenOptions {
 /// An open store. Cheap to clone; the last clone to go closes it.
 #[derive(Clone, Debug)]
 pub struct Store {
+    /// It ends before what it keeps is closed: fields are dropped in this order.
+    pub(crate) keeper: Arc<keeper::Handle>,
     pub(crate) inner: Arc<Inner>,
 }
 
@@ -134,6 +139,8 @@ pub(crate) struct Inner {
     pub(crate) expiring: Mutex<HeldSegments>,
     /// What holds kept when segments expired last.
     pub(crate) held_back: Mutex<HeldBack>,
+    /// What is told of the store's state.
+    pub(crate) board: Arc<keeper::Board>,
     _lock: FolderLock,
 }
 
@@ -175,7 +182,7 @@ impl Store {
         if options.rebuild {
             forget_what_can_be_rebuilt(&layout)?;
         }
-        let unindexed = Arc::new(Unindexed::default());
+        let unindexed: Arc<Unindexed> = Arc::default();
         let (catalog, damaged) = Catalog::open_or_begin_anew(&layout.catalog())?;
         let catalog = Arc::new(catalog);
         unindexed.tell(damaged);
@@ -210,33 +217,33 @@ impl Store {
         let (commands, looks) = started.unzip();
         let audit = start_audit(&layout, id, &unindexed)?;
         let ledger = start_ledger(&layout, id, &unindexed)?;
-        Ok(Store {
-            inner: Arc::new(Inner {
-                layout,
-                sizes: options.sizes,
-                id,
-                keys,
-                catalog,
-                names,
-                shards,
-                commands,
-                looks,
-                next_shard: AtomicUsize::new(0),
-                kept: Kept::new(&orders.effects()),
-                orders,
-                turns: context.turns,
-                unindexed,
-                lost: recovered.lost,
-                builders,
-                outlook: Mutex::default(),
-                audit,
-                ledger,
-                captures: Mutex::default(),
-                expiring: Mutex::default(),
-                held_back: Mutex::default(),
-                _lock: lock,
-            }),
-        })
+        let inner = Arc::new(Inner {
+            layout,
+            sizes: options.sizes,
+            id,
+            keys,
+            catalog,
+            names,
+            shards,
+            commands,
+            looks,
+            next_shard: AtomicUsize::new(0),
+            kept: Kept::new(&orders.effects()),
+            orders,
+            turns: context.turns,
+            unindexed,
+            lost: recovered.lost,
+            builders,
+            outlook: Mutex::default(),
+            audit,
+            ledger,
+            captures: Mutex::default(),
+            expiring: Mutex::default(),
+            held_back: Mutex::default(),
+            board: Arc::default(),
+            _lock: lock,
+        });
+        Ok(Store { keeper: Arc::default(), inner })
     }
 
     /// Seals what is open, indexes it, and closes the store. Other clones of the handle can be
@@ -369,6 +376,22 @@ impl Store {
         answers.into_iter().filter_map(|answer| block_on(answer.recv()).ok().flatten()).collect()
     }
 
+    /// Whether every shard answers, each within so long; the first that does not, if not.
+    pub(crate) fn ask_shards(&self, patience: Duration) -> Result<(), usize> {
+        self.inner.looks.iter().enumerate().try_for_each(|(shard, (looks, _))| {
+            let (done, answer) = async_channel::bounded(1);
+            let asked =
+                async { looks.send(Look::Anything(done)).await.ok().zip(answer.recv().await.ok()) };
+            block_on_within(patience, asked).flatten().map(drop).ok_or(shard)
+        })
+    }
+
+    /// Keeps no key but the master key in memory. What needs another gets it again.
+    pub(crate) fn forget_keys(&self) {
+        self.inner.kept.clear();
+        self.inner.keys.forget_buckets();
+    }
+
     /// What was lost, and no segment tells of yet.
     pub(crate) fn pending_losses(&self) -> Vec<Loss> {
         self.inner.looks.iter().flat_map(|(_, published)| published.losses()).collect()
@@ -497,60 +520,6 @@ fn start_shard(
     // The task ends with its commands; nobody waits for it.
     drop(task);
     (commands, (looks, published))
-}
-
-fn prepare_folder(layout: &Layout, create: bool) -> Result<(), OpenError> {
-    let root = layout.root();
-    let is_store = blocking::file_len(&layout.store_file())?.is_some();
-    if !is_store {
-        if !create {
-            return Err(OpenError::NoStore(root.to_owned()));
-        }
-        let names = blocking::list_dir(root)?;
-        if !names.iter().all(|name| is_of_a_beginning(name)) {
-            return Err(OpenError::NotAStore(root.to_owned()));
-        }
-        blocking::create_dir(root)?;
-    }
-    // What is found under a name is built upon, so every name must survive a power cut: one that
-    // was given right before the last process ended may not yet.
-    match blocking::sync_parent(root) {
-        // Whoever may only pass through it did not make it a moment ago.
-        Err(error) if error.source.kind() == ErrorKind::PermissionDenied => {}
-        synced => synced?,
-    }
-    blocking::sync_dir(root)?;
-    for folder in [layout.keys(), layout.segments(), layout.splits(), layout.wal()] {
-        blocking::create_dir(&folder)?;
-        blocking::sync_dir(&folder)?;
-    }
-    Ok(())
-}
-
-/// Whether a file or folder may be there when the power went while a store was being made.
-fn is_of_a_beginning(name: &OsStr) -> bool {
-    let name = name.to_str().unwrap_or_default();
-    let name = name.strip_suffix(".new").unwrap_or(name);
-    ["lock", "store", "master.key", "keys", "segments", "splits", "wal"].contains(&name)
-}
-
-/// Makes a new store; the file that says what store it is comes last, so that a store that has it
-/// is whole.
-fn make_store(layout: &Layout) -> Result<StoreId, OpenError> {
-    if blocking::file_len(&layout.master_key())?.is_none() {
-        KeyRing::create(&layout.master_key())?;
-    }
-    let id = StoreId(random_bytes());
-    store_file::write(&layout.store_file(), id)?;
-    Ok(id)
-}
-
-fn forget_what_can_be_rebuilt(layout: &Layout) -> Result<(), FileError> {
-    blocking::remove(&layout.catalog())?;
-    for name in blocking::list_dir(&layout.splits())? {
-        blocking::remove(&layout.splits().join(name))?;
-    }
-    blocking::remove_dir(&layout.names())
 }
 
 /// Where a store's time begins and ends.

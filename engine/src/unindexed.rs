@@ -31,6 +31,8 @@ pub(crate) struct Unindexed {
 struct State {
     segments: BTreeMap<SegmentId, UnindexedSegment>,
     damage: Vec<String>,
+    /// Whether nobody indexes any more.
+    is_over: bool,
     /// Dropped when nothing is in work any more.
     waiting: Vec<Sender<()>>,
 }
@@ -58,7 +60,23 @@ impl Unindexed {
 
     /// Keeps all of them as they are: whoever indexed them is gone.
     pub(crate) fn give_up_all(&self) {
-        self.state().change(|segments| segments.values_mut().for_each(|it| it.in_work = false));
+        let mut state = self.state();
+        state.is_over = true;
+        state.change(|segments| segments.values_mut().for_each(|it| it.in_work = false));
+    }
+
+    /// Whether whoever indexed them is gone.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state().is_over
+    }
+
+    /// How many wait to be indexed: those that were sealed, whose flows are kept in memory until
+    /// then, and those that a crash left.
+    pub(crate) fn in_work(&self) -> (usize, usize) {
+        let state = self.state();
+        let in_work = || state.segments.values().filter(|it| it.in_work);
+        let sealed = in_work().filter(|it| it.flows.is_some()).count();
+        (sealed, in_work().count() - sealed)
     }
 
     /// What there is now. Ask the catalog afterwards: what leaves here is there before.
@@ -129,11 +147,13 @@ mod tests {
             let unindexed = Arc::clone(&unindexed);
             std::thread::spawn(move || unindexed.wait())
         };
+        assert_eq!(unindexed.in_work(), (0, 2));
         unindexed.remove(a.id());
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert!(!waiting.is_finished());
         unindexed.give_up(b.id());
         waiting.join().unwrap();
+        assert_eq!(unindexed.in_work(), (0, 0));
         let left: Vec<_> = unindexed.list().iter().map(|it| it.segment.id()).collect();
         assert_eq!(left, [b.id()]);
     }

@@ -378,6 +378,20 @@ pub fn permissions(path: &Path) -> Result<u32, FileError> {
     mode.map_err(|error| FileError::new("stat", path, error))
 }
 
+/// The user who owns a file.
+///
+/// # Errors
+///
+/// When it does not exist or the system refuses.
+pub fn owner(path: &Path) -> Result<u32, FileError> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = match world() {
+        Some(world) => world.mode(path).map(|_| crate::privileges::user()),
+        None => fs::metadata(path).map(|it| it.uid()),
+    };
+    owner.map_err(|error| FileError::new("stat", path, error))
+}
+
 /// Cuts a file to `len` bytes, durably.
 ///
 /// # Errors

@@ -5,6 +5,12 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
+/// The user that this process acts as.
+#[must_use]
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// Gives up every capability of this thread, and of all threads that it starts from now on. Open
 /// files and sockets stay. Memory may be locked as before: io_uring needs that.
 ///

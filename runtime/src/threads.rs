@@ -4,6 +4,12 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use futures_lite::future::{or, yield_now};
 
 use crate::simulation;
 
@@ -12,6 +18,42 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     match simulation::world() {
         Some(world) => world.block_on(future),
         None => futures_lite::future::block_on(future),
+    }
+}
+
+/// Turns that other tasks of a simulated world have while one has patience.
+const TURNS: usize = 100;
+
+/// Blocks this thread until `future` is done, but no longer than `patience`: then there is nothing.
+pub fn block_on_within<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
+    if let Some(world) = simulation::world() {
+        let patience = async {
+            for _ in 0..TURNS {
+                yield_now().await;
+            }
+            None
+        };
+        return world.block_on(or(async { Some(future.await) }, patience));
+    }
+    let (began, mut future) = (Instant::now(), pin!(future));
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(value);
+        }
+        let left = patience.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return None;
+        }
+        std::thread::park_timeout(left);
+    }
+}
+
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -105,6 +147,21 @@ mod tests {
                 assert_eq!(map(&items, threads, |item| item * 2), expected);
             }
         }
+    }
+
+    #[test]
+    fn patience_ends_and_what_comes_before_is_taken() {
+        let (told, tell) = async_channel::bounded(1);
+        let began = Instant::now();
+        assert_eq!(block_on_within(Duration::from_millis(30), tell.recv()), None);
+        assert!(began.elapsed() >= Duration::from_millis(30));
+        let teller = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            told.send_blocking(1).unwrap();
+        });
+        assert_eq!(block_on_within(Duration::from_secs(60), tell.recv()), Some(Ok(1)));
+        assert!(began.elapsed() < Duration::from_secs(30), "nobody waited for the end");
+        teller.join().unwrap();
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Flows(FlowsArgs),
     /// Say what is in a store
     Info(Report),
+    /// Say what state a store is in, and why
+    State(StateArgs),
     /// Verify every checksum and every cross-reference
     Check(Report),
     /// Make catalog and splits anew, from the segments alone
@@ -107,6 +109,21 @@ pub(crate) struct Place {
     /// A file that holds a bearer token; or the variable TAPSTONE_TOKEN holds it
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Go on with each change
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Begin with the last transitions
+    #[arg(long)]
+    pub(crate) history: bool,
+    /// Report as JSON; with --watch, one state a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -112,7 +112,9 @@ impl Failure {
             | Failure::TokenFile { .. }
             | Failure::Runtime(_)
             | Failure::Privileges(_)
-            | Failure::Serve(ServeError::Serve(_) | ServeError::Listen(_)) => UNUSABLE,
+            | Failure::Serve(ServeError::Serve(_) | ServeError::Listen(_) | ServeError::Keep(_)) => {
+                UNUSABLE
+            }
             Failure::Write { .. } if self.is_broken_pipe() => COMPLETE,
             Failure::Import(_)
             | Failure::Capture(_)

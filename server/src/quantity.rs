@@ -43,6 +43,34 @@ pub(crate) fn free(text: &str) -> Result<Free, String> {
     }
 }
 
+/// A part of what there is, in thousandths: `85%`, `97.5%`.
+///
+/// # Errors
+///
+/// What it should have been.
+pub(crate) fn thousandths(text: &str) -> Result<u16, String> {
+    let wrong = || format!("'{text}' is no part of what there is; write such as 85% or 97.5%");
+    let number = text.strip_suffix('%').map(str::trim).ok_or_else(wrong)?;
+    let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+    let is_number = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(tenth) || tenth.len() != 1 {
+        return Err(wrong());
+    }
+    let parse = |it: &str| it.parse::<u16>().map_err(|_| wrong());
+    parse(whole)?
+        .checked_mul(10)
+        .and_then(|it| it.checked_add(parse(tenth).ok()?))
+        .ok_or_else(wrong)
+}
+
+/// The same, written.
+pub(crate) fn written_thousandths(part: u16) -> String {
+    match part % 10 {
+        0 => format!("{}%", part / 10),
+        tenth => format!("{}.{tenth}%", part / 10),
+    }
+}
+
 /// A stretch of time: `30d`, `12h`, `90min`. A day has 24 hours.
 ///
 /// # Errors
@@ -68,6 +96,12 @@ mod tests {
         }
         assert_eq!(free("10%"), Ok(Free::Percent(10)));
         assert_eq!(free("200GiB"), Ok(Free::Bytes(200 << 30)));
+        for (text, part) in [("85%", 850), ("97.5%", 975), ("0%", 0), ("200 %", 2000)] {
+            assert_eq!(thousandths(text), Ok(part));
+        }
+        for part in [0, 5, 850, 975, 1000] {
+            assert_eq!(thousandths(&written_thousandths(part)), Ok(part));
+        }
         assert_eq!(age("30d"), Ok(Duration::from_secs(30 * 86_400)));
         assert_eq!(age("1h 30m"), Ok(Duration::from_secs(5_400)));
     }
@@ -80,6 +114,9 @@ mod tests {
         }
         for text in ["100%", "-1%", "%"] {
             assert!(free(text).unwrap_err().contains("no part of a disk"), "{text}");
+        }
+        for text in ["", "85", "%", ".5%", "8.%", "8.55%", "-1%", "+1%", "9999%", "99999%"] {
+            assert!(thousandths(text).unwrap_err().contains("no part of what there is"), "{text}");
         }
         for text in ["", "30", "soon", "0s", "-3d", "3mo"] {
             assert!(age(text).unwrap_err().contains("no stretch of time"), "{text}");

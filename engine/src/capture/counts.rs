@@ -75,13 +75,28 @@ pub(crate) struct Counters {
     pub(super) filtered: AtomicU64,
     pub(super) lost: [AtomicU64; LossCause::ALL.len()],
     pub(super) shed: [AtomicU64; ShedFlow::ALL.len()],
+    /// Captured bytes that a shard has, and of which it is not decided whether they are durable.
+    pub(super) waiting_bytes: AtomicU64,
+    /// How often the kernel has said how many packets came.
+    pub(super) counted: AtomicU64,
 }
 
 impl Counters {
+    /// A shard has these now.
+    pub(super) fn hand_over(&self, bytes: u64) {
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Of these it is decided.
+    pub(crate) fn settle(&self, bytes: u64) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// These are durable.
     pub(crate) fn store(&self, packets: u64, bytes: u64) {
         self.stored.fetch_add(packets, Ordering::Relaxed);
         self.stored_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.settle(bytes);
     }
 
     /// These are lost.

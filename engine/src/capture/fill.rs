@@ -24,7 +24,7 @@ use crate::import::batch::{Batch, Record};
 use crate::shard::{Command, Inbox, IngestError, Returned};
 
 /// Batches between the ring and the shard.
-const BATCHES: usize = 3;
+pub(crate) const BATCHES: usize = 3;
 /// How often the ring is looked at when it is empty.
 const LOOK: Duration = Duration::from_millis(4);
 /// How often the kernel is asked how many packets came.
@@ -291,6 +291,7 @@ impl Filler {
         self.clock.look(&self.source);
         let now = clock::unix_nanos();
         let Ok(counts) = self.ring.counts() else { return };
+        self.counters.counted.fetch_add(1, Ordering::Relaxed);
         let dropped = counts.dropped - state.dropped;
         self.counters.received.store(counts.received, Ordering::Relaxed);
         if dropped > 0 {
@@ -328,6 +329,7 @@ impl Filler {
         batch.source = Arc::clone(&self.source);
         batch.account = Some(Account::Live(Arc::clone(&self.counters)));
         state.handed += batch.records.len() as u64;
+        self.counters.hand_over(batch.packet_bytes());
         let command = Command::Ingest(batch, state.back.0.clone());
         self.ask(state, command).await
     }

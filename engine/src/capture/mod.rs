@@ -8,6 +8,7 @@
 mod clock_steps;
 mod counts;
 mod fill;
+mod gauge;
 pub(crate) mod loss;
 mod source;
 mod thin;
@@ -24,7 +25,9 @@ pub use clock_steps::ClockStep;
 use clock_steps::ClockWatch;
 pub use counts::CaptureCounts;
 pub(crate) use counts::{Counted, Counters};
+pub(crate) use fill::BATCHES;
 use fill::{Filler, Treatment};
+pub(crate) use gauge::LiveRing;
 pub use source::{CaptureOptions, LiveSource, OpenInterfaceError};
 use thin::Rules;
 pub use thin::{CutOff, ShedFlow, ThinError, Thinning};
@@ -105,6 +108,7 @@ impl Store {
                     .max()
                     .unwrap_or_default(),
                 flushes: Vec::new(),
+                live: Vec::new(),
             };
             for (number, ring) in rings.into_iter().enumerate() {
                 let shard = number % self.inner.shards.count();
@@ -123,6 +127,7 @@ impl Store {
                     flushes: Inbox(asked),
                 };
                 of_interface.counted.rings.push(Arc::clone(&filler.counters));
+                of_interface.live.push(LiveRing::of(&filler, shard));
                 let run = move || filler.run();
                 let task = self.inner.shards.spawn(shard, TaskClass::Capture, run);
                 tasks.push((Arc::clone(&name), task));
@@ -227,6 +232,7 @@ pub(crate) struct Captured {
     /// What came is seen after so long at the latest.
     held_at_most: Duration,
     flushes: Vec<Sender<Sender<Result<(), IngestError>>>>,
+    live: Vec<LiveRing>,
 }
 
 impl Captured {

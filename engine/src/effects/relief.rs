@@ -78,7 +78,7 @@ impl Store {
     }
 
     /// Seals what is open; its index is made later.
-    fn seal_early(&self) -> Result<(), IngestError> {
+    pub(crate) fn seal_early(&self) -> Result<(), IngestError> {
         let answers = self.ask_all(Command::SealEarly).into_iter();
         let answers = answers.map(|answer| answer.unwrap_or(Err(IngestError::Lost)));
         answers.fold(Ok(()), Result::and)

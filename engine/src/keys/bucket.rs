@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use ring::aead::{Aad, NONCE_LEN, Nonce};
-use tapstone_runtime::{blocking, random_bytes};
+use tapstone_runtime::{blocking, privileges, random_bytes};
 
 use super::Secret;
 use super::key_file::{self, KeyError, KeyFile, KeyKind};
-use super::seal::{TAG_LEN, unbound};
+use super::seal::{FileKey, Stream, TAG_LEN, unbound};
 use crate::id::SegmentId;
 
 /// Bytes of a wrapped key: nonce, ciphertext, tag.
 pub(crate) const WRAPPED_LEN: usize = NONCE_LEN + 32 + TAG_LEN;
+/// The user who may do everything.
+const ROOT: u32 = 0;
 /// A key sealed under another key.
 pub(crate) type WrappedKey = [u8; WRAPPED_LEN];
 
@@ -61,20 +63,43 @@ impl KeyRing {
 
     /// Reads the master key. `folder` is where bucket keys are.
     pub(crate) fn open(master_path: &Path, folder: &Path) -> Result<KeyRing, KeyError> {
-        let damaged = |what| KeyError::Damaged { path: master_path.to_owned(), what };
-        let mode = blocking::permissions(master_path)?;
-        if mode & 0o077 != 0 {
-            return Err(KeyError::Exposed { path: master_path.to_owned(), mode });
+        check_mode(master_path)?;
+        let (master_id, master) = read_master(master_path)?;
+        let (folder, buckets) = (folder.to_owned(), Mutex::new(HashMap::new()));
+        Ok(KeyRing { folder, master_id, master, buckets })
+    }
+
+    /// Whether the master key can be had again, and is the one in use.
+    pub(crate) fn compare(&self, master_path: &Path) -> Result<(), KeyError> {
+        match read_master(master_path)? {
+            (id, master) if id == self.master_id && master == self.master => Ok(()),
+            _ => Err(KeyError::Exchanged { path: master_path.to_owned() }),
         }
-        let file = key_file::read(master_path, KeyKind::Master)?
-            .ok_or_else(|| damaged("it does not exist"))?;
-        let master = file.bytes.try_into().map_err(|_| damaged("its key is not 32 bytes"))?;
-        Ok(KeyRing {
-            folder: folder.to_owned(),
-            master_id: file.id,
-            master: Secret(master),
-            buckets: Mutex::new(HashMap::new()),
-        })
+    }
+
+    /// Seals and opens something, with keys that are wrapped as a segment's are. Nothing is written.
+    pub(crate) fn try_out(&self) -> Result<(), &'static str> {
+        const OTHER: &str = "a wrapped key comes back as another";
+        let (bucket, segment, name) = (Secret::random(), Secret::random(), random_bytes());
+        let through = |by: &Secret, secret: &Secret| unwrap(by, &wrap(by, secret, &name), &name);
+        let bucket = through(&self.master, &bucket).filter(|it| *it == bucket).ok_or(OTHER)?;
+        let segment = through(&bucket, &segment).filter(|it| *it == segment).ok_or(OTHER)?;
+        let key = FileKey::derive(&segment, &random_bytes());
+        let plain: [u8; 64] = random_bytes();
+        let mut data = plain;
+        let tag = key.seal(Stream::Blocks, 1, &[&name], &mut data);
+        let mut altered = data;
+        altered[7] ^= 1;
+        if key.open(Stream::Blocks, 1, &[&name], &mut altered, tag) {
+            return Err("what was altered opens all the same");
+        }
+        let opens = key.open(Stream::Blocks, 1, &[&name], &mut data, tag);
+        if opens && data == plain { Ok(()) } else { Err("what was sealed does not open") }
+    }
+
+    /// Keeps no bucket's key in memory; each is unwrapped again when it is needed.
+    pub(crate) fn forget_buckets(&self) {
+        self.buckets.lock().expect("no holder of the lock panics").clear();
     }
 
     /// The bucket of a day, made when there is none yet.
@@ -145,6 +170,33 @@ impl KeyRing {
     fn path(&self, id: BucketId) -> PathBuf {
         self.folder.join(id.to_hex()).with_extension("key")
     }
+}
+
+fn read_master(path: &Path) -> Result<([u8; 16], Secret), KeyError> {
+    let damaged = |what| KeyError::Damaged { path: path.to_owned(), what };
+    let file = key_file::read(path, KeyKind::Master)?;
+    let file = file.ok_or_else(|| damaged("it does not exist"))?;
+    let master = file.bytes.try_into().map_err(|_| damaged("its key is not 32 bytes"))?;
+    Ok((file.id, Secret(master)))
+}
+
+fn check_mode(path: &Path) -> Result<(), KeyError> {
+    match blocking::permissions(path)? {
+        mode if mode & 0o077 != 0 => Err(KeyError::Exposed { path: path.to_owned(), mode }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether nobody can read the master key, or put another in its place, who could not do so anyway:
+/// it is this user's, root's, or that of whoever has the store's folder.
+pub(crate) fn check_access(path: &Path, folder: &Path) -> Result<(), KeyError> {
+    check_mode(path)?;
+    let (owner, of_folder) = (blocking::owner(path)?, blocking::owner(folder)?);
+    let user = privileges::user();
+    if [user, ROOT, of_folder].contains(&owner) {
+        return Ok(());
+    }
+    Err(KeyError::Foreign { path: path.to_owned(), owner, user })
 }
 
 /// AES-256-GCM under a random nonce, bound to the name of the wrapped key.
@@ -225,6 +277,38 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let error = KeyRing::open(&path, dir.path()).unwrap_err();
         assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn a_master_key_that_is_another_or_gone_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("master.key");
+        KeyRing::create(&path).unwrap();
+        let keys = ring(dir.path());
+        keys.compare(&path).unwrap();
+        check_access(&path, dir.path()).unwrap();
+        keys.try_out().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(keys.compare(&path), Err(KeyError::Damaged { .. })));
+        KeyRing::create(&path).unwrap();
+        let error = keys.compare(&path).unwrap_err();
+        assert!(matches!(error, KeyError::Exchanged { .. }), "{error}");
+        keys.try_out().unwrap();
+    }
+
+    #[test]
+    fn a_master_key_of_somebody_else_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("master.key");
+        KeyRing::create(&path).unwrap();
+        // Only root may give a file away.
+        if std::os::unix::fs::chown(&path, Some(4242), None).is_err() {
+            return;
+        }
+        let error = check_access(&path, dir.path()).unwrap_err();
+        assert!(error.to_string().contains("user 4242"), "{error}");
+        std::os::unix::fs::chown(dir.path(), Some(4242), None).unwrap();
+        check_access(&path, dir.path()).unwrap();
     }
 
     #[test]

@@ -72,6 +72,29 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The file belongs to somebody else.
+    #[error(
+        "the master key {0} belongs to user {owner}, who can read it and put another in its place; \
+         this is user {user}, so run: chown {user} {0}",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who this is.
+        user: u32,
+    },
+    /// The master key's file holds another key than the one in use.
+    #[error(
+        "{} holds another key than the one in use; put the store's own master.key back before the \
+         store is closed: without it nothing in it can be read", path.display()
+    )]
+    Exchanged {
+        /// The file.
+        path: PathBuf,
+    },
     /// A wrapped key was not wrapped by the key at hand.
     #[error(
         "{} cannot be unwrapped: it was made under another master key; put the store's own \

@@ -15,7 +15,7 @@ mod bucket;
 mod key_file;
 mod seal;
 
-pub(crate) use bucket::{BucketId, KeyRing, WrappedKey};
+pub(crate) use bucket::{BucketId, KeyRing, WrappedKey, check_access};
 pub use key_file::KeyError;
 pub(crate) use seal::{COMMITMENT_LEN, FileKey, SALT_LEN, Stream, TAG_LEN};
 

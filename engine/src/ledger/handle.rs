@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use async_channel::Sender;
+use async_channel::{Receiver, Sender, TrySendError};
 use tapstone_runtime::file::FileError;
 use tapstone_runtime::{StartError, Thread, spawn_thread};
 
@@ -26,6 +26,9 @@ pub enum LedgerError {
          force"
     )]
     Unwritable(FileError),
+    /// More is to be recorded than the disk takes.
+    #[error("the ledger has too much to write: the disk is slow; try again")]
+    Busy,
     /// The store was closed.
     #[error(
         "the ledger is closed: the store was closed, or its thread died (see its panic message); \
@@ -76,6 +79,25 @@ impl Running {
         let request = Request::Record(record, done);
         self.requests.send(request).await.map_err(|_| LedgerError::Closed)?;
         answer.recv().await.unwrap_or(Err(LedgerError::Closed))
+    }
+
+    /// Asks for a record to be put in force; the answer comes when it is. Nobody waits here.
+    pub(crate) fn ask(
+        &self,
+        record: Record,
+    ) -> Result<Receiver<Result<(), LedgerError>>, LedgerError> {
+        let (done, answer) = async_channel::bounded(1);
+        match self.requests.try_send(Request::Record(record, done)) {
+            Ok(()) => Ok(answer),
+            Err(TrySendError::Full(_)) => Err(LedgerError::Busy),
+            Err(TrySendError::Closed(_)) => Err(LedgerError::Closed),
+        }
+    }
+
+    /// Takes nothing more.
+    #[cfg(test)]
+    pub(crate) fn close(&self) {
+        self.requests.close();
     }
 
     /// What is wrong with what is on the disk.

@@ -1,5 +1,5 @@
 //! The ledger: the store's own write-ahead log, for what is decided about the store as a whole
-//! (docs/format/ledger.md). So far that is holds.
+//! (docs/format/ledger.md): holds, and the transitions of the storage state machine.
 //!
 //! A *record* is in force once it is durable and the head says so. Each opening of the store begins
 //! a file with the first record that it has, and says in it once more all that is in force; the
@@ -23,6 +23,7 @@ mod writer;
 pub use handle::LedgerError;
 pub(crate) use handle::Running;
 pub(crate) use record::{Record, parse_for_fuzzing};
+pub(crate) use state::TRANSITIONS;
 pub(crate) use writer::Context;
 
 use tapstone_wal::Lsn;

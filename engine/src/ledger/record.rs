@@ -4,6 +4,7 @@ use tapstone_packet::time::Timestamp;
 
 use crate::bits::take_bytes;
 use crate::holds::Hold;
+use crate::state::Transition;
 
 /// What of a hold's times is there: when it begins,
 const HAS_SINCE: u8 = 1;
@@ -11,6 +12,8 @@ const HAS_SINCE: u8 = 1;
 const HAS_UNTIL: u8 = 2;
 /// A program that does not know a kind from here on may pass its records over.
 const MAY_BE_PASSED_OVER: u8 = 128;
+/// A transition: no hold depends on it, so a program that does not know it has nothing to doubt.
+const TRANSITION: u8 = 128;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(crate) enum Record {
     Lifted(u64),
     /// Somebody who looked says that nothing is missing.
     Vouched,
+    /// The storage state machine went from one state to another.
+    Transition(Transition),
     /// A newer program's, which may be passed over: its bytes.
     Other(Vec<u8>),
 }
@@ -41,6 +46,7 @@ impl Record {
             Record::Held(hold) => encode_hold(hold),
             Record::Lifted(id) => [&[3][..], &id.to_le_bytes()].concat(),
             Record::Vouched => vec![4],
+            Record::Transition(transition) => [&[TRANSITION][..], &transition.encode()].concat(),
             Record::Other(bytes) => bytes.clone(),
         }
     }
@@ -55,7 +61,7 @@ impl Record {
             2 => decode_hold(input).map(Record::Held),
             3 => take_u64(input).map(Record::Lifted),
             4 => Some(Record::Vouched),
-            MAY_BE_PASSED_OVER.. => return Ok(Record::Other(bytes.to_vec())),
+            MAY_BE_PASSED_OVER.. => return Ok(decode_transition(kind, input, bytes)),
             _ => return Err("a newer Tapstone wrote it"),
         };
         record.filter(|_| input.is_empty()).ok_or(SENSELESS)
@@ -69,6 +75,12 @@ fn decode_begun(input: &mut &[u8]) -> Option<Record> {
         _ => return None,
     };
     Some(Record::Begun { in_doubt, last_hold: take_u64(input)? })
+}
+
+/// One that is written in a newer way is carried along as it is.
+fn decode_transition(kind: u8, content: &[u8], record: &[u8]) -> Record {
+    let transition = (kind == TRANSITION).then(|| Transition::decode(content)).flatten();
+    transition.map_or_else(|| Record::Other(record.to_vec()), Record::Transition)
 }
 
 fn encode_hold(hold: &Hold) -> Vec<u8> {
@@ -132,6 +144,7 @@ pub(crate) fn parse_for_fuzzing(bytes: &[u8]) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::state::EventKind;
 
     pub(crate) fn hold(id: u64) -> Hold {
         Hold {
@@ -143,6 +156,17 @@ pub(super) mod tests {
             reason: "the incident of März".into(),
             by: "alice".into(),
             added: Timestamp::from_secs_nanos(1_795_000_000, 1),
+        }
+    }
+
+    pub(crate) fn transition(sequence: u64) -> Transition {
+        Transition {
+            sequence,
+            unix_nanos: 1_795_000_000_000_000_000 + sequence,
+            from: "INIT / WarmUp / ReadyState".parse().ok(),
+            to: "NORMAL / OptimalFlow / ZeroCopyActive / DirectMemory".parse().unwrap(),
+            event: EventKind::Done,
+            why: "ReadyState is done".into(),
         }
     }
 
@@ -161,6 +185,7 @@ pub(super) mod tests {
             Record::Held(bare),
             Record::Lifted(9),
             Record::Vouched,
+            Record::Transition(transition(3)),
             Record::Other(vec![200, 1, 2, 3]),
         ]
     }
@@ -170,7 +195,7 @@ pub(super) mod tests {
         for record in samples() {
             let bytes = record.encode();
             assert_eq!(Record::decode(&bytes), Ok(record.clone()));
-            if matches!(record, Record::Other(_)) {
+            if matches!(record, Record::Transition(_) | Record::Other(_)) {
                 continue;
             }
             for length in 0..bytes.len() {
@@ -184,8 +209,20 @@ pub(super) mod tests {
     fn a_newer_program_says_whether_its_records_may_be_passed_over() {
         assert_eq!(Record::decode(&[5, 1]), Err("a newer Tapstone wrote it"));
         assert_eq!(Record::decode(&[127]), Err("a newer Tapstone wrote it"));
-        assert_eq!(Record::decode(&[128]), Ok(Record::Other(vec![128])));
+        assert_eq!(Record::decode(&[129, 7]), Ok(Record::Other(vec![129, 7])));
         assert!(Record::decode(&[]).is_err());
+    }
+
+    /// No hold is in doubt for a transition that this program does not understand.
+    #[test]
+    fn what_is_no_transition_is_carried_along() {
+        let bytes = Record::Transition(transition(3)).encode();
+        for length in 1..bytes.len() {
+            let cut = bytes[..length].to_vec();
+            assert_eq!(Record::decode(&cut), Ok(Record::Other(cut)), "cut to {length}");
+        }
+        let newer = [&[TRANSITION, 2], &bytes[2..]].concat();
+        assert_eq!(Record::decode(&newer), Ok(Record::Other(newer)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use tapstone_runtime::simulation::{Disk, Fault, Simulation};
 use tapstone_runtime::{block_on, blocking};
 
-use super::record::tests::hold;
+use super::record::tests::{hold, transition};
 use super::state::State;
 use super::{Context, LedgerError, Record, Running};
 use crate::id::StoreId;
@@ -50,11 +50,13 @@ impl Open {
 /// What is decided in a life of three openings.
 fn life() -> [Vec<Record>; 3] {
     let held = |id| Record::Held(hold(id));
+    let went = |sequence| Record::Transition(transition(sequence));
     let other = Record::Other(vec![200, 1, 2]);
+    let first = [held(1), held(2), went(1), Record::Lifted(1), held(3), other, held(4), went(2)];
     [
-        vec![held(1), held(2), Record::Lifted(1), held(3), held(4), Record::Lifted(2)],
+        first.into_iter().chain([Record::Lifted(2)]).collect(),
         vec![],
-        vec![other, held(5), Record::Lifted(3)],
+        vec![went(3), held(5), Record::Lifted(3)],
     ]
 }
 

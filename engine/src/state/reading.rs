@@ -96,6 +96,19 @@ pub enum Level {
     Exhausted,
 }
 
+impl Level {
+    /// As it is written.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Level::Calm => "calm",
+            Level::Easing => "easing",
+            Level::High => "high",
+            Level::Exhausted => "exhausted",
+        }
+    }
+}
+
 /// One source, judged by the worst of its gauges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {

@@ -11,6 +11,7 @@ mod expiring;
 mod frozen;
 mod holding;
 mod importing;
+mod keeping;
 mod paging;
 mod planning;
 mod querying;

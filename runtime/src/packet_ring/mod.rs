@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use block::{Packets, RingPacket, VlanTag};
 use mapping::Mapping;
+pub use mapping::RingGauge;
 use socket::PacketSocket;
 pub(crate) use socket::attach;
 pub use socket::{Hardware, Instruction};
@@ -165,6 +166,15 @@ pub fn interfaces() -> Vec<String> {
     socket::interfaces()
 }
 
+/// Whether there is an interface of that name. Anybody may ask.
+///
+/// # Errors
+///
+/// When the system does not say.
+pub fn is_there(interface: &str) -> io::Result<bool> {
+    socket::is_there(interface)
+}
+
 /// A ring of packets, and the socket that they come by.
 #[derive(Debug)]
 pub struct PacketRing {
@@ -207,6 +217,12 @@ impl PacketRing {
     /// The next block that the kernel has filled, when there is one.
     pub fn next_block(&mut self) -> Option<RingBlock<'_>> {
         self.mapping.is_ours(self.next).then(|| RingBlock { ring: self })
+    }
+
+    /// How full it is, for others than the one who reads it.
+    #[must_use]
+    pub fn gauge(&self) -> RingGauge {
+        self.mapping.gauge()
     }
 
     /// How many packets came so far.

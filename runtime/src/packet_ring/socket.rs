@@ -234,6 +234,17 @@ pub(crate) fn attach(socket: impl AsFd, program: &[Instruction]) -> io::Result<(
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether there is an interface of that name, asked by a socket that anybody may have.
+pub(super) fn is_there(interface: &str) -> io::Result<bool> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    match netdevice::name_to_index(&socket, interface) {
+        Ok(_) => Ok(true),
+        Err(rustix::io::Errno::NODEV) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Names of the interfaces there are.
 pub(super) fn interfaces() -> Vec<String> {
     let Ok(folder) = std::fs::read_dir("/sys/class/net") else { return Vec::new() };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use libpcap::{Libpcap, LibpcapOptions};
 
-use crate::packet_ring::{HELD_AT_MOST, PacketRing, RingCounts, RingPacket};
+use crate::packet_ring::{HELD_AT_MOST, PacketRing, RingCounts, RingGauge, RingPacket};
 
 /// Live packets, for one shard.
 #[derive(Debug)]
@@ -43,6 +43,15 @@ impl PacketSource {
         match self {
             PacketSource::Ring(ring) => ring.counts(),
             PacketSource::Libpcap(libpcap) => libpcap.counts(),
+        }
+    }
+
+    /// How full it is, for others than the one who reads it; libpcap does not say.
+    #[must_use]
+    pub fn gauge(&self) -> Option<RingGauge> {
+        match self {
+            PacketSource::Ring(ring) => Some(ring.gauge()),
+            PacketSource::Libpcap(_) => None,
         }
     }
 

@@ -8,6 +8,7 @@ pub(crate) enum Method {
     Histogram,
     Flows,
     Info,
+    State,
     Import,
     Flush,
     Seal,
@@ -31,6 +32,7 @@ impl Method {
             "/tapstone.v1.Tapstone/Histogram" => Some(Method::Histogram),
             "/tapstone.v1.Tapstone/Flows" => Some(Method::Flows),
             "/tapstone.v1.Tapstone/Info" => Some(Method::Info),
+            "/tapstone.v1.Tapstone/State" => Some(Method::State),
             "/tapstone.v1.Tapstone/Import" => Some(Method::Import),
             "/tapstone.v1.Admin/Flush" => Some(Method::Flush),
             "/tapstone.v1.Admin/Seal" => Some(Method::Seal),
@@ -109,7 +111,14 @@ impl Role {
         }
         match self {
             Role::MetadataSearch => {
-                matches!(method, Method::Count | Method::Histogram | Method::Flows | Method::Info)
+                matches!(
+                    method,
+                    Method::Count
+                        | Method::Histogram
+                        | Method::Flows
+                        | Method::Info
+                        | Method::State
+                )
             }
             Role::PacketRetrieval => {
                 method == Method::Query || Role::MetadataSearch.permits(method)
@@ -123,6 +132,7 @@ impl Role {
                         | Method::Check
                         | Method::ListHolds
                         | Method::Info
+                        | Method::State
                 )
             }
             Role::Custodian => {
@@ -132,7 +142,7 @@ impl Role {
                 )
             }
             // And the audit log, once it can be read from elsewhere.
-            Role::Auditor => matches!(method, Method::ListHolds | Method::Info),
+            Role::Auditor => matches!(method, Method::ListHolds | Method::Info | Method::State),
         }
     }
 }

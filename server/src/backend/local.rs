@@ -67,6 +67,12 @@ pub(super) fn info(store: &Store) -> Result<proto::InfoResponse, Failure> {
     Ok(convert::info(&store.info()?))
 }
 
+/// What was recorded last: nobody keeps a store that was opened for one question.
+pub(super) fn state(store: &Store, history: bool) -> proto::StateResponse {
+    let history = if history { store.state_history() } else { Vec::new() };
+    service::state::response(store.state().as_ref(), &history)
+}
+
 pub(super) fn import(
     store: &Store,
     reader: Box<dyn Read>,

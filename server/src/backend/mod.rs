@@ -136,6 +136,18 @@ impl Backend {
         }
     }
 
+    /// The state, and each change of it where that is wanted; `each` is told of every one.
+    pub(crate) fn state(
+        &self,
+        request: proto::StateRequest,
+        each: &mut dyn FnMut(proto::StateResponse) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self {
+            Backend::Local(store) => each(local::state(store, request.history)),
+            Backend::Remote(remote) => remote.state(request, each),
+        }
+    }
+
     pub(crate) fn import(
         &self,
         reader: Box<dyn Read>,

@@ -152,6 +152,20 @@ impl Remote {
         Ok(self.runtime.block_on(self.client.tapstone().info(request))?.into_inner())
     }
 
+    pub(super) fn state(
+        &self,
+        request: proto::StateRequest,
+        each: &mut dyn FnMut(proto::StateResponse) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.runtime.block_on(async {
+            let mut messages = self.client.tapstone().state(request).await?.into_inner();
+            while let Some(message) = messages.message().await? {
+                each(message)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Reading the capture blocks, so it has a thread of its own.
     pub(super) fn import(
         &self,

@@ -12,6 +12,7 @@ mod live;
 mod query;
 mod report;
 pub(crate) mod serve;
+mod state;
 mod token;
 
 use tapstone::parse_instant;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Flows(args) => flows::run(args),
         Command::Histogram(args) => histogram::run(args),
         Command::Info(args) => report::info(args),
+        Command::State(args) => state::run(args),
         Command::Check(args) => report::check(args),
         Command::Rebuild(args) => report::rebuild(args),
         Command::Seal(args) => report::seal(args),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tapstone::{OpenOptions, Store, ThinError};
+use tapstone::{KeepError, KeepOptions, OpenOptions, Store, ThinError};
 use tapstone_client::proto;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -21,7 +21,7 @@ use crate::backend::{open, socket};
 use crate::cli::Serve;
 use crate::config::{Config, ConfigError, Loaded};
 use crate::exit::{COMPLETE, Failure};
-use crate::listen::{ListenError, Listener, Tls};
+use crate::listen::{Counters, ListenError, Listener, Tls};
 use crate::monitoring::{Metrics, Monitor, Ready, Telling, UPKEEP};
 use crate::service::Service;
 use crate::service::gate::Gate;
@@ -48,6 +48,8 @@ pub(crate) enum ServeError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Thin(#[from] ThinError),
+    #[error("cannot keep the store: {0}")]
+    Keep(#[from] KeepError),
     #[error("cannot serve: {0}")]
     Serve(#[from] tonic::transport::Error),
 }
@@ -62,6 +64,8 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     let shards = args.live.shards.map_or(OpenOptions::default().shards, usize::from);
     let thinning = config.capture.thinning().map_err(ConfigError::from);
     let thinning = thinning.map_err(ServeError::from)?;
+    let thresholds = config.state.thresholds().map_err(ConfigError::from);
+    let thresholds = thresholds.map_err(ServeError::from)?;
     let sources = live::open(&args.live, &thinning, shards)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().thread_name("serve").build().map_err(Failure::Runtime)?;
@@ -72,6 +76,8 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     let options = OpenOptions { create: true, shards, ..OpenOptions::default() };
     let store = open(&args.store, options)?;
     let live = Live::start(&store, sources, args.live.json);
+    // Behind that: what is captured from is looked at too.
+    store.keep(KeepOptions { thresholds, retention }).map_err(ServeError::from)?;
     let expiring = runtime.spawn(expire(store.clone(), retention));
     let served = runtime.block_on(serve(args, &config, policy, &store, live));
     expiring.abort();
@@ -111,6 +117,7 @@ async fn serve(
     let (closer, gate) = (incoming.closer(), Gate::new(policy, service.audit()));
     let (reporter, health) = tonic_health::server::health_reporter();
     let routes = routes(&service).add_service(health);
+    let ends = service.clone();
     report(&reporter, ServingStatus::Serving).await;
     let server = builder().layer(gate.clone()).add_routes(routes);
     let socket = config.listen.socket.as_deref().expect("a configuration that is served has one");
@@ -142,6 +149,7 @@ async fn serve(
             reported.send(end_capture(live, store.clone()).await).ok();
         }
         tracing::info!("ending: requests under way are finished");
+        ends.end();
         closer.close();
         told.send(()).ok();
     };
@@ -159,6 +167,12 @@ async fn serve(
         task.abort();
         task.await.ok();
     }
+    tell_counts(&counters);
+    fs::remove_file(socket).ok();
+    report_of_capture.await.unwrap_or(Ok(()))
+}
+
+fn tell_counts(counters: &Counters) {
     tracing::info!(
         "{} connections served, {} handshakes failed, {} timed out, {} turned away",
         counters.accepted(),
@@ -166,8 +180,6 @@ async fn serve(
         counters.handshakes_timed_out(),
         counters.refused(),
     );
-    fs::remove_file(socket).ok();
-    report_of_capture.await.unwrap_or(Ok(()))
 }
 
 /// Stores what has come, and seals it.

@@ -5,6 +5,7 @@ mod capture;
 mod keys;
 mod layers;
 mod retention;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub(crate) use keys::{DEFAULT_FILE, keys};
 use layers::Layers;
 pub(crate) use layers::{LayerError, Origin};
 use retention::{RetentionError, RetentionSettings};
+use state::{StateSettings, StateSettingsError};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -37,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) capture: CaptureSettings,
     /// How long packets are kept.
     pub(crate) retention: RetentionSettings,
+    /// What the state follows from.
+    pub(crate) state: StateSettings,
     /// Where to be watched.
     pub(crate) monitoring: MonitoringSettings,
     /// What is told while serving.
@@ -92,6 +96,9 @@ pub(crate) enum ConfigError {
     /// How long packets are kept makes no sense.
     #[error(transparent)]
     Retention(#[from] RetentionError),
+    /// What the state follows from makes no sense.
+    #[error(transparent)]
+    State(#[from] StateSettingsError),
     /// What should be told cannot be.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -196,6 +203,7 @@ impl Config {
         }
         self.capture.thinning()?;
         self.retention.retention(false)?;
+        self.state.thresholds()?;
         self.log.check()?;
         self.traces.check()?;
         Ok(policy)

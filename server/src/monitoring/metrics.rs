@@ -6,11 +6,12 @@ use std::time::Duration;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
-use tapstone::{CaptureCounts, CatalogError, LossCause, ShedFlow, Store};
+use tapstone::state::{PressureSource, State, TopState};
+use tapstone::{CaptureCounts, CatalogError, LossCause, ShedFlow, StateReport, Store};
 
 use super::Ready;
 use crate::listen::Counters;
-use crate::service::{Service, convert};
+use crate::service::Service;
 
 /// Upper bounds of the times that are counted, in seconds.
 const BUCKETS: [f64; 16] =
@@ -96,12 +97,31 @@ impl Metrics {
         gauge!("tapstone_held_bytes").set(held.bytes as f64);
         gauge!("tapstone_retention_falls_short").set(f64::from(u8::from(held.falls_short)));
         info.captures.iter().for_each(count_capture);
-        let now = convert::state(&info);
-        for state in convert::STATES {
-            gauge!("tapstone_state", "state" => state).set(f64::from(u8::from(state == now)));
-        }
+        gauge_state(info.state.as_ref().filter(|it| it.is_kept));
         Ok(())
     }
+}
+
+/// The state; nothing is told of one that nobody keeps.
+fn gauge_state(report: Option<&StateReport>) {
+    let Some(report) = report else { return };
+    let is = |it: bool| f64::from(u8::from(it));
+    for top in TopState::ALL {
+        gauge!("tapstone_state", "state" => top.name()).set(is(top == report.state.top()));
+    }
+    for state in State::all() {
+        let path = state.to_string();
+        gauge!("tapstone_active_state", "state" => path).set(is(report.active.contains(&state)));
+    }
+    for (source, readings) in PressureSource::ALL.into_iter().zip(report.readings.iter().cycle()) {
+        let reading = readings.of(source);
+        gauge!("tapstone_reading", "source" => source.name()).set(f64::from(reading.used) / 1e3);
+        let level = f64::from(reading.level as u8);
+        gauge!("tapstone_reading_level", "source" => source.name()).set(level);
+    }
+    counter!("tapstone_transitions_total").absolute(report.sequence);
+    gauge!("tapstone_unrecorded_transitions").set(report.unrecorded as f64);
+    gauge!("tapstone_troubles").set(report.troubles.len() as f64);
 }
 
 fn count_capture(counts: &CaptureCounts) {
@@ -171,7 +191,13 @@ pub(crate) mod count {
 fn describe() {
     describe_gauge!("tapstone_build_info", "The version that runs.");
     describe_gauge!("tapstone_ready", "Whether requests are taken.");
-    describe_gauge!("tapstone_state", "The state of the store: 1 for the one it is in.");
+    describe_gauge!("tapstone_state", "The outermost state: 1 for the one the store is in.");
+    describe_gauge!("tapstone_active_state", "All states: 1 for those that hold.");
+    describe_gauge!("tapstone_reading", "What the worst gauge of a source shows, of 1.");
+    describe_gauge!("tapstone_reading_level", "0 calm, 1 easing, 2 high, 3 exhausted.");
+    describe_counter!("tapstone_transitions_total", "Transitions in the life of the store.");
+    describe_gauge!("tapstone_unrecorded_transitions", "Transitions that are not in the ledger.");
+    describe_gauge!("tapstone_troubles", "What the store cannot do of what keeps it.");
     describe_gauge!("tapstone_damage", "What was found wrong with the store since it was opened.");
     describe_gauge!("tapstone_store_packets", "Packets stored.");
     describe_gauge!("tapstone_store_packet_bytes", "Captured bytes of the packets stored.");

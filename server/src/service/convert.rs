@@ -143,18 +143,24 @@ pub(crate) fn flows_end(flows: &Flows, limit: Option<u64>) -> proto::FlowsEnd {
     }
 }
 
-/// The states that a store can be in so far; more come with the state machine.
-pub(crate) const STATES: [&str; 2] = ["NORMAL", "DEGRADED"];
+/// The state that a store is in, in words.
+fn state(info: &Info) -> String {
+    match &info.state {
+        Some(report) if report.is_kept => report.state.to_string(),
+        Some(report) => format!("{} (recorded last; nobody keeps the store)", report.state),
+        None => "nobody has kept the store yet".to_owned(),
+    }
+}
 
-/// The state that a store is in.
-pub(crate) fn state(info: &Info) -> &'static str {
-    STATES[usize::from(!info.damage.is_empty())]
+/// An instant, in nanoseconds since the epoch.
+pub(crate) fn unix_nanos(nanos: u64) -> prost_types::Timestamp {
+    time(Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX)))
 }
 
 pub(crate) fn info(info: &Info) -> proto::InfoResponse {
     proto::InfoResponse {
         store: info.store.to_string(),
-        state: state(info).to_owned(),
+        state: state(info),
         packets: info.packets,
         packet_bytes: info.packet_bytes,
         stored_bytes: info.stored_bytes,

@@ -13,6 +13,7 @@ mod import;
 mod places;
 mod query;
 mod request_id;
+pub(crate) mod state;
 mod watch;
 
 use std::pin::Pin;
@@ -25,6 +26,7 @@ use tapstone::{QueryError, Selection, Store};
 use tapstone_client::proto;
 use tapstone_client::proto::admin_server::{Admin, AdminServer};
 use tapstone_client::proto::tapstone_server::{Tapstone, TapstoneServer};
+use tokio::sync::watch as tell;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -45,6 +47,8 @@ pub(crate) struct Service {
     store: Store,
     admission: Arc<Admission>,
     audit: Audit,
+    /// Told when the server is about to end: what would go on for ever ends then.
+    ending: Arc<tell::Sender<bool>>,
 }
 
 /// A response of many messages.
@@ -53,7 +57,13 @@ type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Service {
     pub(crate) fn new(store: Store, limits: Limits) -> Service {
         let audit = Audit::new(store.audit());
-        Service { store, admission: Arc::new(Admission::new(limits)), audit }
+        let (admission, ending) = (Arc::new(Admission::new(limits)), Arc::default());
+        Service { store, admission, audit, ending }
+    }
+
+    /// Ends what would go on for ever.
+    pub(crate) fn end(&self) {
+        self.ending.send_replace(true);
     }
 
     /// What the gate tells of refusals.
@@ -124,6 +134,7 @@ impl Service {
 impl Tapstone for Service {
     type QueryStream = Messages<proto::QueryResponse>;
     type FlowsStream = Messages<proto::FlowsResponse>;
+    type StateStream = Messages<proto::StateResponse>;
 
     async fn query(
         &self,
@@ -202,6 +213,16 @@ impl Tapstone for Service {
     ) -> Result<Response<proto::InfoResponse>, Status> {
         let info = self.blocking(Store::info).await?.map_err(|error| errors::catalog(&error))?;
         Ok(Response::new(convert::info(&info)))
+    }
+
+    async fn state(
+        &self,
+        request: Request<proto::StateRequest>,
+    ) -> Result<Response<Self::StateStream>, Status> {
+        let deadline = Deadline::of(&request);
+        let messages = state::messages(self, &request.into_inner());
+        let patience = Duration::from_secs(self.admission.limits.slow_reader_secs);
+        Ok(Response::new(Box::pin(watch::Watched::new(messages, patience, deadline))))
     }
 
     async fn import(

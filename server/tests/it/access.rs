@@ -15,12 +15,16 @@ use tonic::{Code, Request, Status};
 use crate::run;
 use crate::served::Served;
 
-const METHODS: [(&str, &[&str]); 17] = [
+const METHODS: [(&str, &[&str]); 18] = [
     ("/tapstone.v1.Tapstone/Query", &["packet-retrieval"]),
     ("/tapstone.v1.Tapstone/Count", &["metadata-search", "packet-retrieval"]),
     ("/tapstone.v1.Tapstone/Histogram", &["metadata-search", "packet-retrieval"]),
     ("/tapstone.v1.Tapstone/Flows", &["metadata-search", "packet-retrieval"]),
     ("/tapstone.v1.Tapstone/Info", &["metadata-search", "packet-retrieval", "operator", "auditor"]),
+    (
+        "/tapstone.v1.Tapstone/State",
+        &["metadata-search", "packet-retrieval", "operator", "auditor"],
+    ),
     ("/tapstone.v1.Tapstone/Import", &["operator"]),
     ("/tapstone.v1.Admin/Flush", &["operator"]),
     ("/tapstone.v1.Admin/Seal", &["operator"]),

@@ -12,6 +12,7 @@ mod live;
 mod python;
 mod served;
 mod serving;
+mod stating;
 mod token;
 mod watching;
 mod wireshark;

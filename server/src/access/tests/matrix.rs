@@ -5,17 +5,17 @@ use super::*;
 
 /// One line a role, one mark a method in the order of [`METHODS`].
 ///
-/// Query Count Histogram Flows Info Import Flush Seal Check | AddHold RemoveHold ListHolds
+/// Query Count Histogram Flows Info State Import Flush Seal Check | AddHold RemoveHold ListHolds
 /// AcceptHolds | Health Reflection | two that nobody knows
 const PERMITTED: [(&str, &str); 5] = [
-    ("metadata-search", ".xxxx.... .... xx .."),
-    ("packet-retrieval", "xxxxx.... .... xx .."),
-    ("operator", "....xxxxx ..x. xx .."),
-    ("custodian", "......... xxxx xx .."),
-    ("auditor", "....x.... ..x. xx .."),
+    ("metadata-search", ".xxxxx.... .... xx .."),
+    ("packet-retrieval", "xxxxxx.... .... xx .."),
+    ("operator", "....xxxxxx ..x. xx .."),
+    ("custodian", ".......... xxxx xx .."),
+    ("auditor", "....xx.... ..x. xx .."),
 ];
-const EVERYTHING: &str = "xxxxxxxxx xxxx xx ..";
-const NOTHING: &str = "......... .... x. ..";
+const EVERYTHING: &str = "xxxxxxxxxx xxxx xx ..";
+const NOTHING: &str = ".......... .... x. ..";
 
 /// How somebody comes along, and whether that makes them the identity that is asked about.
 struct Credential {

@@ -17,12 +17,13 @@ use super::{
 /// The user that the server of these tests runs as.
 const OWN_UID: u32 = 990;
 
-const METHODS: [&str; 17] = [
+const METHODS: [&str; 18] = [
     "/tapstone.v1.Tapstone/Query",
     "/tapstone.v1.Tapstone/Count",
     "/tapstone.v1.Tapstone/Histogram",
     "/tapstone.v1.Tapstone/Flows",
     "/tapstone.v1.Tapstone/Info",
+    "/tapstone.v1.Tapstone/State",
     "/tapstone.v1.Tapstone/Import",
     "/tapstone.v1.Admin/Flush",
     "/tapstone.v1.Admin/Seal",

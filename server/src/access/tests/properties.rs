@@ -11,11 +11,11 @@ use super::*;
 /// Said anew, so that a slip in the product is no slip here: which methods a role is for.
 fn methods_of(role: Role) -> &'static [usize] {
     match role {
-        Role::MetadataSearch => &[1, 2, 3, 4],
-        Role::PacketRetrieval => &[0, 1, 2, 3, 4],
-        Role::Operator => &[4, 5, 6, 7, 8, 11],
-        Role::Custodian => &[9, 10, 11, 12],
-        Role::Auditor => &[4, 11],
+        Role::MetadataSearch => &[1, 2, 3, 4, 5],
+        Role::PacketRetrieval => &[0, 1, 2, 3, 4, 5],
+        Role::Operator => &[4, 5, 6, 7, 8, 9, 12],
+        Role::Custodian => &[10, 11, 12, 13],
+        Role::Auditor => &[4, 5, 12],
     }
 }
 
