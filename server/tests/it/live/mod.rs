@@ -1,5 +1,6 @@
 //! Live packets, in network namespaces that the tests make (root is needed, and iproute2).
 
+mod kept;
 mod mirrored;
 mod thinning;
 
