@@ -304,3 +304,74 @@ fn no_such_interface(interface: &str, error: io::Error) -> OpenError {
         _ => system("find", interface, error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Everything that comes, whole.
+    const ALL: Instruction = Instruction { code: 6, jt: 0, jf: 0, k: u32::MAX };
+
+    #[test]
+    fn how_full_a_ring_is_shows_from_outside() {
+        let options =
+            RingOptions { rings: 1, size: 4 << 20, promiscuous: false, program: vec![ALL] };
+        let mut ring = match open("lo", &options) {
+            Ok(mut rings) => rings.remove(0),
+            Err(error) => return eprintln!("SKIPPED: {error}"),
+        };
+        let gauge = ring.gauge();
+        let looking = gauge.clone();
+        // Whoever looks is another thread, and looks while blocks go back and forth.
+        let (seen, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let used = looking.read().map_or(0, |(used, _)| used);
+                    seen.fetch_max(used, Ordering::Relaxed);
+                }
+            });
+            let _over = Over(&over);
+            fill_and_read(&mut ring, &gauge, &seen);
+        });
+        drop(ring);
+        assert_eq!(gauge.read(), None, "it does not keep the ring");
+    }
+
+    /// Also when something fails: nobody looks for ever.
+    struct Over<'a>(&'a AtomicBool);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn fill_and_read(ring: &mut PacketRing, gauge: &RingGauge, seen: &AtomicU64) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let began = std::time::Instant::now();
+        while gauge.read() != Some((4, 4)) || seen.load(Ordering::Relaxed) < 4 {
+            socket.send_to(&[7; 8000], socket.local_addr().unwrap()).unwrap();
+            assert!(began.elapsed() < Duration::from_secs(30), "{:?}", gauge.read());
+        }
+        let mut packets = 0;
+        while let Some(block) = ring.next_block() {
+            packets += block.packets().filter(|it| it.data.len() > 8000).count();
+            drop(block);
+            if packets > 200 {
+                break;
+            }
+        }
+        assert!(packets > 200, "{packets}");
+    }
+
+    #[test]
+    fn anybody_may_ask_whether_an_interface_is_there() {
+        assert!(is_there("lo").unwrap());
+        assert!(!is_there("nothing0").unwrap());
+        assert!(!is_there("a name that is too long for any").unwrap_or(false));
+    }
+}

@@ -2,6 +2,7 @@
 
 mod devices;
 mod field;
+mod kept;
 mod mirrored;
 mod thinning;
 
