@@ -40,8 +40,7 @@ fn wait_for_normal(folder: &Path) -> Value {
     loop {
         let (code, state) = state(folder, &["--history"]);
         assert_eq!(code, 0);
-        // In its first moments a server says what was recorded last.
-        if state["kept"] == true && state["state"] == NORMAL {
+        if state["state"] == NORMAL {
             return state;
         }
         assert!(began.elapsed() < Duration::from_secs(60), "{state:#}");
