@@ -60,7 +60,7 @@ pub enum KeepError {
 }
 
 impl Store {
-    /// Keeps the store from now on: its state follows from what is measured, each transition is
+    /// Keeps the store from now on: once this returns, its state is known. It follows from what is measured, each transition is
     /// recorded, and what the states stand for is done. It ends when the store is closed.
     ///
     /// ```
@@ -94,9 +94,8 @@ impl Store {
         let (tell, told) = async_channel::bounded(QUEUE);
         // It must be able to outlive the handle that ends the thread.
         let store = Store { keeper: Default::default(), inner: self.inner.clone() };
-        let made = Keeper::new(store, options, tell.clone());
-        let (keeper, first) = made.map_err(StartError::Thread)?;
-        let thread = spawn_thread("keeper", move || async move { keeper.run(first, &told) });
+        let keeper = Keeper::start(store, options, tell.clone()).map_err(StartError::Thread)?;
+        let thread = spawn_thread("keeper", move || async move { keeper.run(&told) });
         let thread = thread.map_err(StartError::Thread)?;
         *running = Some(Running { tell, thread });
         Ok(())

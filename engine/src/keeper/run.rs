@@ -51,19 +51,20 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the machine where the last one left off; gives what is to be done first.
-    pub(super) fn new(
+    /// Starts the machine where the last one left off, records that, and begins what is to be done
+    /// first: from then on the state is known.
+    pub(super) fn start(
         store: Store,
         options: KeepOptions,
         tell: Sender<Told>,
-    ) -> std::io::Result<(Keeper, Change)> {
+    ) -> std::io::Result<Keeper> {
         let worker = Worker::start(store.clone(), options.clone(), tell)?;
         let history = store.inner.ledger.state().transitions;
         let clock = Stopwatch::start();
         let (thresholds, last) = (options.thresholds, history.back());
         let (machine, change) = Machine::start(thresholds, moment(clock), last);
         store.inner.board.begin(history);
-        let keeper = Keeper {
+        let mut keeper = Keeper {
             store,
             options,
             machine,
@@ -75,12 +76,12 @@ impl Keeper {
             illness: None,
             checked: Duration::ZERO,
         };
-        Ok((keeper, change))
+        keeper.follow(change);
+        Ok(keeper)
     }
 
     /// Keeps the store until nobody can tell anything any more.
-    pub(super) fn run(mut self, first: Change, told: &Receiver<Told>) {
-        self.follow(first);
+    pub(super) fn run(mut self, told: &Receiver<Told>) {
         let (mut since_reading, mut since_sample) = (Stopwatch::start(), Stopwatch::start());
         loop {
             let patience = SAMPLE.saturating_sub(since_sample.elapsed());

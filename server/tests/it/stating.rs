@@ -40,6 +40,7 @@ fn wait_for_normal(folder: &Path) -> Value {
     loop {
         let (code, state) = state(folder, &["--history"]);
         assert_eq!(code, 0);
+        assert_eq!(state["kept"], true, "a server keeps its store from the beginning");
         if state["state"] == NORMAL {
             return state;
         }
