@@ -35,6 +35,16 @@ impl Disk {
         PathBuf::from(&self.place)
     }
 
+    /// Bytes that are free.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn free(&self) -> io::Result<u64> {
+        let it = rustix::fs::statvfs(&self.place)?;
+        Ok(it.f_bavail * it.f_frsize)
+    }
+
     /// Writes and syncs wait from now on.
     ///
     /// # Errors
