@@ -65,6 +65,9 @@ fn a_disk_that_something_else_fills_costs_what_is_not_critical_until_it_has_room
     let critical = ["--critical", "udp dst port 9001", "--shards", "1"];
     let capturing = capture(&net, &store, &[&words[..], &more, &critical].concat());
     let (mut heavy, mut wanted) = (0, 0);
+    // Or retention lets go what was sealed early.
+    let hold = ["hold", "add", "--store", store.to_str().unwrap(), "--reason", "a test"];
+    assert_eq!(run(dir.path(), &hold).0, 0);
     let mut wait_for = |what: &str, is_it: &dyn Fn(&str) -> bool| {
         let began = Instant::now();
         loop {
