@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_disk_that_takes_nothing_is_told_with_its_reason() {
         let error = disk(Path::new("/proc/probe"), 1).unwrap_err();
-        assert!(error.to_string().contains("/proc/probe"), "{error}");
+        assert!(error.to_string().contains("/proc"), "{error}");
         let error = disk(Path::new("/dev/full/probe"), 1).unwrap_err();
         assert_eq!(error.source.kind(), io::ErrorKind::NotADirectory, "{error}");
     }

@@ -1,4 +1,4 @@
-//! Shards: one pinned executor a core.
+//! Shards: a pinned executor a core, and another beside it for what may wait.
 
 mod plain;
 mod ring;
@@ -27,6 +27,11 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 /// Longer than it takes to begin it: one that is over when it is first looked at is none.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(2);
 
+/// How much less than others scans get of a core, as `nice` has it: a tenth of what they ask for when
+/// all ask for all of it. They are preempted as soon as anything else has something to do, in whatever
+/// thread.
+const NICENESS: i32 = 10;
+
 /// What a task is for: decides its share of the core when several want it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskClass {
@@ -34,7 +39,7 @@ pub enum TaskClass {
     Capture,
     /// Answering questions for which little is read.
     Needle,
-    /// Answering questions for which much is read.
+    /// Answering questions for which much is read: on a thread of its own, which gives way.
     Query,
 }
 
@@ -74,6 +79,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Shards {
     shards: Vec<Shard>,
+    /// Beside each shard, on the same core.
+    scans: Vec<Shard>,
     without_ring: Option<StartError>,
 }
 
@@ -102,11 +109,12 @@ impl Shards {
     /// When the system refuses threads; the error names the remedy.
     pub fn start(count: usize) -> Result<Shards, StartError> {
         if let Some(world) = simulation::world() {
-            let shards = (0..count).map(|_| Shard::simulated(&world)).collect();
-            return Ok(Shards { shards, without_ring: None });
+            let simulated = || (0..count).map(|_| Shard::simulated(&world)).collect();
+            let (shards, scans) = (simulated(), simulated());
+            return Ok(Shards { shards, scans, without_ring: None });
         }
         match start_all(count, Shard::on_ring) {
-            Ok(shards) => Ok(Shards { shards, without_ring: None }),
+            Ok((shards, scans)) => Ok(Shards { shards, scans, without_ring: None }),
             Err(refused) => Self::start_without_ring(count, refused),
         }
     }
@@ -116,8 +124,8 @@ impl Shards {
         refused: StartError,
     ) -> Result<Shards, StartError> {
         tracing::warn!(%refused, "files are read and written by blocking calls");
-        let shards = start_all(count, Shard::on_plain_thread)?;
-        Ok(Shards { shards, without_ring: Some(refused) })
+        let (shards, scans) = start_all(count, Shard::on_plain_thread)?;
+        Ok(Shards { shards, scans, without_ring: Some(refused) })
     }
 
     /// Why the shards do without io_uring, when they do.
@@ -151,31 +159,61 @@ impl Shards {
                 answer.send(future.await).await.ok();
             })
         });
-        let jobs = self.shards[shard].jobs.as_ref().expect("jobs are open until the drop");
+        let shards = match class {
+            TaskClass::Capture | TaskClass::Needle => &self.shards,
+            TaskClass::Query => &self.scans,
+        };
+        let jobs = shards[shard].jobs.as_ref().expect("jobs are open until the drop");
         // A shard that died answers with TaskLost: the answer's sender goes with the job.
         jobs.try_send((class, job)).ok();
         Task { answered: Box::pin(answered) }
     }
 }
 
+/// The thread of an executor: its name, and whether it gives way.
+#[derive(Clone, Debug)]
+struct Role {
+    name: String,
+    gives_way: bool,
+}
+
+impl Role {
+    /// Takes it on, on the thread.
+    fn begin(&self) {
+        if !self.gives_way {
+            return;
+        }
+        if let Err(error) = rustix::process::nice(NICENESS) {
+            tracing::debug!(%error, "{} gives way to nobody", self.name);
+        }
+    }
+}
+
+/// Starts shards, and beside each one for scans.
 fn start_all(
     count: usize,
-    start: impl Fn(usize, usize) -> Result<Shard, StartError>,
-) -> Result<Vec<Shard>, StartError> {
+    start: impl Fn(Role, usize) -> Result<Shard, StartError>,
+) -> Result<(Vec<Shard>, Vec<Shard>), StartError> {
     let cores = allowed_cores();
-    (0..count).map(|shard| start(shard, cores[shard % cores.len()])).collect()
+    let start = |what: &str, shard: usize| {
+        let role = Role { name: format!("{what}-{shard}"), gives_way: what == "scans" };
+        start(role, cores[shard % cores.len()])
+    };
+    let shards = (0..count).map(|shard| start("shard", shard)).collect::<Result<_, _>>()?;
+    let scans = (0..count).map(|shard| start("scans", shard)).collect::<Result<_, _>>()?;
+    Ok((shards, scans))
 }
 
 impl Shard {
-    fn on_ring(shard: usize, core: usize) -> Result<Shard, StartError> {
+    fn on_ring(role: Role, core: usize) -> Result<Shard, StartError> {
         let (jobs, queue) = async_channel::unbounded();
-        let thread = ring::start(shard, core, queue)?;
+        let thread = ring::start(role, core, queue)?;
         Ok(Shard { jobs: Some(jobs), thread: Some(Thread::Ring(thread)) })
     }
 
-    fn on_plain_thread(shard: usize, core: usize) -> Result<Shard, StartError> {
+    fn on_plain_thread(role: Role, core: usize) -> Result<Shard, StartError> {
         let (jobs, queue) = async_channel::unbounded();
-        let thread = plain::start(shard, core, queue).map_err(StartError::Thread)?;
+        let thread = plain::start(role, core, queue).map_err(StartError::Thread)?;
         Ok(Shard { jobs: Some(jobs), thread: Some(Thread::Plain(thread)) })
     }
 
@@ -195,10 +233,9 @@ impl fmt::Debug for Shard {
 
 impl Drop for Shards {
     fn drop(&mut self) {
-        for shard in &mut self.shards {
-            shard.jobs = None;
-        }
-        for thread in self.shards.iter_mut().filter_map(|shard| shard.thread.take()) {
+        let mut all: Vec<&mut Shard> = self.shards.iter_mut().chain(&mut self.scans).collect();
+        all.iter_mut().for_each(|shard| shard.jobs = None);
+        for thread in all.into_iter().filter_map(|shard| shard.thread.take()) {
             let ended_well = match thread {
                 Thread::Ring(thread) => thread.join().is_ok(),
                 Thread::Plain(thread) => thread.join().is_ok(),
@@ -404,9 +441,11 @@ pub(crate) mod tests {
     fn tasks_run_and_answer(shards: &Shards) {
         let name = || std::thread::current().name().map(str::to_owned);
         for shard in 0..2 {
-            let task = shards.spawn(shard, TaskClass::Query, move || async move { name() });
-            let name = task.wait().unwrap().unwrap();
-            assert!(name.starts_with(&format!("shard-{shard}")), "{name}");
+            let of = |class| shards.spawn(shard, class, move || async move { name() });
+            let name = |class| of(class).wait().unwrap().unwrap();
+            let [own, scans] = [TaskClass::Needle, TaskClass::Query].map(name);
+            assert!(own.starts_with(&format!("shard-{shard}")), "{own}");
+            assert!(scans.starts_with(&format!("scans-{shard}")), "{scans}");
         }
     }
 

@@ -7,15 +7,12 @@ use std::thread::JoinHandle;
 use async_channel::Receiver;
 use async_executor::LocalExecutor;
 
-use super::Jobs;
+use super::{Jobs, Role};
 
 /// Starts a shard on a core.
-pub(super) fn start(
-    shard: usize,
-    core: usize,
-    queue: Receiver<Jobs>,
-) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("shard-{shard}")).spawn(move || {
+pub(super) fn start(role: Role, core: usize, queue: Receiver<Jobs>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(role.name.clone()).spawn(move || {
+        role.begin();
         let mut cores = rustix::thread::CpuSet::new();
         cores.set(core);
         if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {

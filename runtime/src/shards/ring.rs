@@ -8,7 +8,7 @@ use glommio::{
     ExecutorJoinHandle, GlommioError, Latency, LocalExecutorBuilder, Placement, TaskQueueHandle,
 };
 
-use super::{Jobs, LocalFuture, StartError, TaskClass};
+use super::{Jobs, LocalFuture, Role, StartError, TaskClass};
 
 /// Memory that each executor registers with its ring; buffers beyond it are ordinary memory.
 const IO_MEMORY: usize = 512 << 10;
@@ -26,12 +26,11 @@ const NEVER: Duration = Duration::from_secs(1 << 30);
 struct Queues {
     capture: TaskQueueHandle,
     needle: TaskQueueHandle,
-    query: TaskQueueHandle,
 }
 
 /// Starts a shard on a core.
 pub(super) fn start(
-    shard: usize,
+    role: Role,
     core: usize,
     queue: Receiver<Jobs>,
 ) -> Result<ExecutorJoinHandle<()>, StartError> {
@@ -39,23 +38,20 @@ pub(super) fn start(
     probe().map_err(|source| StartError::Refused { core, source })?;
     let (started, starting) = async_channel::bounded(1);
     let thread = LocalExecutorBuilder::new(Placement::Fixed(core))
-        .name(&format!("shard-{shard}"))
+        .name(&role.name)
         .io_memory(IO_MEMORY)
         .ring_depth(RING_DEPTH)
         .preempt_timer(NEVER)
         .spawn(move || async move {
             super::ON_RING.set(true);
+            role.begin();
             started.send(()).await.ok();
             let executor = glommio::executor();
             let make = |shares, name| {
                 let shares = glommio::Shares::Static(shares);
                 executor.create_task_queue(shares, Latency::NotImportant, name)
             };
-            let queues = Queues {
-                capture: make(1000, "capture"),
-                needle: make(1000, "needle"),
-                query: make(100, "query"),
-            };
+            let queues = Queues { capture: make(1000, "capture"), needle: make(1000, "needle") };
             super::run(queue, |class, task| spawn(queues, class, task)).await;
         })
         .map_err(|error| start_error(core, error))?;
@@ -77,7 +73,8 @@ fn spawn(queues: Queues, class: TaskClass, task: LocalFuture) {
     let handle = match class {
         TaskClass::Capture => queues.capture,
         TaskClass::Needle => queues.needle,
-        TaskClass::Query => queues.query,
+        // Alone on their thread.
+        TaskClass::Query => return drop(glommio::spawn_local(task).detach()),
     };
     glommio::spawn_local_into(task, handle).expect("the queue was made at the start").detach();
 }
