@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,8 @@ pub enum TaskClass {
     Capture,
     /// Answering questions for which little is read.
     Needle,
-    /// Answering questions for which much is read: on a thread of its own, which gives way.
+    /// Answering questions for which much is read: on a thread of its own, which gives way to
+    /// everybody.
     Query,
 }
 
@@ -79,8 +81,9 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Shards {
     shards: Vec<Shard>,
-    /// Beside each shard, on the same core.
-    scans: Vec<Shard>,
+    /// Beside each shard, on the same core, from when it is first needed; none where that cannot be
+    /// started, or is simulated.
+    scans: Vec<OnceLock<Option<Shard>>>,
     without_ring: Option<StartError>,
 }
 
@@ -109,12 +112,11 @@ impl Shards {
     /// When the system refuses threads; the error names the remedy.
     pub fn start(count: usize) -> Result<Shards, StartError> {
         if let Some(world) = simulation::world() {
-            let simulated = || (0..count).map(|_| Shard::simulated(&world)).collect();
-            let (shards, scans) = (simulated(), simulated());
-            return Ok(Shards { shards, scans, without_ring: None });
+            let shards = (0..count).map(|_| Shard::simulated(&world)).collect();
+            return Ok(Shards::of(shards, None));
         }
         match start_all(count, Shard::on_ring) {
-            Ok((shards, scans)) => Ok(Shards { shards, scans, without_ring: None }),
+            Ok(shards) => Ok(Shards::of(shards, None)),
             Err(refused) => Self::start_without_ring(count, refused),
         }
     }
@@ -124,8 +126,13 @@ impl Shards {
         refused: StartError,
     ) -> Result<Shards, StartError> {
         tracing::warn!(%refused, "files are read and written by blocking calls");
-        let (shards, scans) = start_all(count, Shard::on_plain_thread)?;
-        Ok(Shards { shards, scans, without_ring: Some(refused) })
+        let shards = start_all(count, Shard::on_plain_thread)?;
+        Ok(Shards::of(shards, Some(refused)))
+    }
+
+    fn of(shards: Vec<Shard>, without_ring: Option<StartError>) -> Shards {
+        let scans = shards.iter().map(|_| OnceLock::new()).collect();
+        Shards { shards, scans, without_ring }
     }
 
     /// Why the shards do without io_uring, when they do.
@@ -159,14 +166,33 @@ impl Shards {
                 answer.send(future.await).await.ok();
             })
         });
-        let shards = match class {
-            TaskClass::Capture | TaskClass::Needle => &self.shards,
-            TaskClass::Query => &self.scans,
+        let executor = match class {
+            TaskClass::Capture | TaskClass::Needle => &self.shards[shard],
+            TaskClass::Query => self.beside(shard),
         };
-        let jobs = shards[shard].jobs.as_ref().expect("jobs are open until the drop");
+        let jobs = executor.jobs.as_ref().expect("jobs are open until the drop");
         // A shard that died answers with TaskLost: the answer's sender goes with the job.
         jobs.try_send((class, job)).ok();
         Task { answered: Box::pin(answered) }
+    }
+}
+
+impl Shards {
+    /// Where scans are done: beside a shard, or by itself.
+    fn beside(&self, shard: usize) -> &Shard {
+        let start = || {
+            if simulation::world().is_some() {
+                return None;
+            }
+            let role = Role { name: format!("scans-{shard}"), gives_way: true };
+            let on_ring = self.without_ring.is_none();
+            let start = if on_ring { Shard::on_ring } else { Shard::on_plain_thread };
+            let started = start(role, core_of(shard));
+            started
+                .inspect_err(|error| tracing::warn!(%error, "scans take turns with packets"))
+                .ok()
+        };
+        self.scans[shard].get_or_init(start).as_ref().unwrap_or(&self.shards[shard])
     }
 }
 
@@ -189,19 +215,17 @@ impl Role {
     }
 }
 
-/// Starts shards, and beside each one for scans.
 fn start_all(
     count: usize,
     start: impl Fn(Role, usize) -> Result<Shard, StartError>,
-) -> Result<(Vec<Shard>, Vec<Shard>), StartError> {
+) -> Result<Vec<Shard>, StartError> {
+    let role = |shard| Role { name: format!("shard-{shard}"), gives_way: false };
+    (0..count).map(|shard| start(role(shard), core_of(shard))).collect()
+}
+
+fn core_of(shard: usize) -> usize {
     let cores = allowed_cores();
-    let start = |what: &str, shard: usize| {
-        let role = Role { name: format!("{what}-{shard}"), gives_way: what == "scans" };
-        start(role, cores[shard % cores.len()])
-    };
-    let shards = (0..count).map(|shard| start("shard", shard)).collect::<Result<_, _>>()?;
-    let scans = (0..count).map(|shard| start("scans", shard)).collect::<Result<_, _>>()?;
-    Ok((shards, scans))
+    cores[shard % cores.len()]
 }
 
 impl Shard {
@@ -233,7 +257,8 @@ impl fmt::Debug for Shard {
 
 impl Drop for Shards {
     fn drop(&mut self) {
-        let mut all: Vec<&mut Shard> = self.shards.iter_mut().chain(&mut self.scans).collect();
+        let scans = self.scans.iter_mut().filter_map(|scans| scans.get_mut()?.as_mut());
+        let mut all: Vec<&mut Shard> = self.shards.iter_mut().chain(scans).collect();
         all.iter_mut().for_each(|shard| shard.jobs = None);
         for thread in all.into_iter().filter_map(|shard| shard.thread.take()) {
             let ended_well = match thread {

@@ -26,6 +26,7 @@ const NEVER: Duration = Duration::from_secs(1 << 30);
 struct Queues {
     capture: TaskQueueHandle,
     needle: TaskQueueHandle,
+    query: TaskQueueHandle,
 }
 
 /// Starts a shard on a core.
@@ -51,7 +52,11 @@ pub(super) fn start(
                 let shares = glommio::Shares::Static(shares);
                 executor.create_task_queue(shares, Latency::NotImportant, name)
             };
-            let queues = Queues { capture: make(1000, "capture"), needle: make(1000, "needle") };
+            let queues = Queues {
+                capture: make(1000, "capture"),
+                needle: make(1000, "needle"),
+                query: make(100, "query"),
+            };
             super::run(queue, |class, task| spawn(queues, class, task)).await;
         })
         .map_err(|error| start_error(core, error))?;
@@ -73,8 +78,7 @@ fn spawn(queues: Queues, class: TaskClass, task: LocalFuture) {
     let handle = match class {
         TaskClass::Capture => queues.capture,
         TaskClass::Needle => queues.needle,
-        // Alone on their thread.
-        TaskClass::Query => return drop(glommio::spawn_local(task).detach()),
+        TaskClass::Query => queues.query,
     };
     glommio::spawn_local_into(task, handle).expect("the queue was made at the start").detach();
 }
