@@ -102,7 +102,7 @@ impl Board {
             sequence: transition.sequence,
             active: machine.active().clone(),
             readings: Some(*machine.readings()),
-            consequences: consequences(machine.active()),
+            consequences: consequences(machine.state(), machine.active()),
             unrecorded: troubles.unrecorded,
             troubles: troubles.told,
         });

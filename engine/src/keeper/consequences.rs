@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::effects;
 use crate::state::{AwsLifecycle, InstanceStates, State};
 
-/// What follows for whoever uses the store; nothing where all is as it should be.
-pub(super) fn consequences(active: &BTreeSet<State>) -> Vec<String> {
-    let told: BTreeSet<String> = active.iter().filter_map(|state| of(*state)).collect();
+/// What follows for whoever uses the store from the state that is shown, whose work may be over, and
+/// those that hold; nothing where all is as it should be.
+pub(super) fn consequences(shown: State, active: &BTreeSet<State>) -> Vec<String> {
+    let told: BTreeSet<String> = active.iter().chain([&shown]).filter_map(|it| of(*it)).collect();
     told.into_iter().collect()
 }
 
@@ -37,10 +38,13 @@ mod tests {
     fn normal_has_no_consequences_and_each_is_told_once() {
         let of_top = |top: TopState| {
             let states = State::all().into_iter().filter(|state| state.top() == top);
-            consequences(&states.collect()).len()
+            let states: BTreeSet<State> = states.collect();
+            consequences(*states.first().unwrap(), &states).len()
         };
         assert_eq!(of_top(TopState::Normal), 0);
         assert_eq!((of_top(TopState::Init), of_top(TopState::Critical)), (1, 1));
         assert_eq!(of_top(TopState::AwsLifecycle), 1);
+        let critical = State::all().into_iter().find(|state| state.top() == TopState::Critical);
+        assert_eq!(consequences(critical.unwrap(), &BTreeSet::new()).len(), 1, "its work is over");
     }
 }
