@@ -210,13 +210,30 @@ impl Datagrams {
         let (host, from) = self.flows.source(number);
         frame[29] = host;
         frame[34..36].copy_from_slice(&from.to_be_bytes());
+        frame[18..20].copy_from_slice(&(number as u16).to_be_bytes());
         frame[24..26].copy_from_slice(&[0, 0]);
-        let words = frame[14..34].chunks_exact(2);
-        let sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
-        let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
-        frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+        let own = checksum(sum(&frame[14..34]));
+        frame[24..26].copy_from_slice(&own.to_be_bytes());
         frame[HEADERS..HEADERS + 8].copy_from_slice(&number.to_le_bytes());
+        // Addresses, protocol and length, and then what is behind the IP header.
+        let pseudo = sum(&frame[26..34]) + 17 + (self.length + 8) as u32;
+        frame[40..42].copy_from_slice(&[0, 0]);
+        let udp = checksum(pseudo + sum(&frame[34..]));
+        frame[40..42].copy_from_slice(&udp.to_be_bytes());
     }
+}
+
+/// The sum of the words of bytes, of which the last may be half of one.
+fn sum(bytes: &[u8]) -> u32 {
+    let (words, rest) = bytes.as_chunks::<2>();
+    let words: u32 = words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    words + rest.first().map_or(0, |last| u32::from(*last) << 8)
+}
+
+/// The Internet checksum of what has this sum.
+fn checksum(sum: u32) -> u16 {
+    let once = (sum & 0xffff) + (sum >> 16);
+    !((once & 0xffff) + (once >> 16)) as u16
 }
 
 /// A socket that sends frames out of an interface.

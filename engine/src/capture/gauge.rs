@@ -30,6 +30,11 @@ impl LiveRing {
         }
     }
 
+    /// Whether its packets come from one network interface, and not from what libpcap knows besides.
+    pub(crate) fn is_of_an_interface(&self) -> bool {
+        self.gauge.is_some()
+    }
+
     /// Blocks that wait to be read, of all there are; `None` when the ring is read no more, or nobody
     /// knows.
     pub(crate) fn filled(&self) -> Option<(u64, u64)> {

@@ -125,7 +125,7 @@ fn a_damaged_ledger_lets_nothing_go_and_says_what_to_do() {
     let (code, out, error) = run(dir.path(), &["query", "--store", "s", "--count"]);
     assert!(code == 0 && out.trim() != "0", "{error}");
     let (_, out, _) = run(dir.path(), &["info", "--store", "s"]);
-    assert!(out.contains("DEGRADED") && out.contains("holds may be missing"), "{out}");
+    assert!(out.contains("holds may be missing"), "{out}");
     assert_eq!(run(dir.path(), &["hold", "accept", "--store", "s"]).0, 0);
     served.wait_for("packets were let go");
     assert_eq!(run(dir.path(), &["hold", "list", "--store", "s"]).0, 0);

@@ -59,7 +59,7 @@ pub(super) fn batches_size(unit: usize) -> u64 {
 /// Every interface that is captured from is there, and the kernel says how many packets came.
 pub(super) fn network_init(site: &Site) -> Result<(), String> {
     let rings = site.store.live_rings();
-    for ring in &rings {
+    for ring in rings.iter().filter(|ring| ring.is_of_an_interface()) {
         match packet_ring::is_there(&ring.interface) {
             Ok(true) => {}
             Ok(false) => return Err(format!("{} is gone: bring it back", ring.interface)),
