@@ -85,7 +85,7 @@ pub use segment::reader::OpenSegmentError;
 pub use segment::region::RegionError;
 pub use segment::writer::WriteError;
 pub use shard::{IngestError, SealFailure};
-pub use store::{OpenError, OpenOptions, Store};
+pub use store::{OpenError, OpenOptions, SilentShard, Store};
 pub use store_file::StoreFileError;
 pub use tapstone_index::FlowRow;
 pub use tapstone_packet::time::Timestamp;

@@ -83,6 +83,16 @@ pub enum OpenError {
     Recover(#[from] RecoverError),
 }
 
+/// A shard that does not answer: it hangs, or is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("shard {shard} has not answered for {patience:?}")]
+pub struct SilentShard {
+    /// Its number.
+    pub shard: usize,
+    /// So long was waited.
+    pub patience: Duration,
+}
+
 /// How to open a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenOptions {
@@ -327,10 +337,19 @@ impl Store {
         &self.inner.commands[shard]
     }
 
+    /// What can be read of the segments that are being written.
+    fn open_segments(&self) -> impl Iterator<Item = Arc<Segment>> {
+        self.inner.looks.iter().filter_map(|(_, published)| published.durable())
+    }
+
     /// What can be read of the segments that are being written, and which of their flows satisfy a
     /// predicate.
     pub(crate) fn look_at_open_segments(&self, predicate: &Predicate) -> Vec<OpenView> {
-        self.look(Published::has_open_segment, |done| Look::Open(predicate.clone(), done))
+        if *predicate == Predicate::All {
+            let whole = |segment| OpenView { segment, flows: None };
+            return self.open_segments().map(whole).collect();
+        }
+        self.look(|done| Look::Open(predicate.clone(), done))
     }
 
     /// What is known of flows of a segment, of all of them or of some.
@@ -341,7 +360,7 @@ impl Store {
     ) -> Result<Vec<FlowRow>, String> {
         // In the order in which a segment wanders.
         let rows_of = |done| Look::Rows(segment, flows.cloned(), done);
-        if let Some(rows) = self.look(Published::has_open_segment, rows_of).pop() {
+        if let Some(rows) = self.look(rows_of).pop() {
             return Ok(rows);
         }
         let mut unindexed = self.inner.unindexed.list().into_iter();
@@ -355,34 +374,33 @@ impl Store {
         rows.collect::<Result<_, _>>().map_err(|error| error.to_string())
     }
 
-    /// Waits until every shard has answered: a shard that hangs answers nobody.
-    pub fn wait_for_shards(&self) {
-        self.look(|_| true, Look::Anything);
-    }
-
-    /// Asks the shards that may know; gives what those have to say that have something to say.
-    fn look<T>(
-        &self,
-        may_know: impl Fn(&Published) -> bool,
-        look: impl Fn(Sender<Option<T>>) -> Look,
-    ) -> Vec<T> {
+    /// Asks the shards that have an open segment; gives what those have to say that have something
+    /// to say.
+    fn look<T>(&self, look: impl Fn(Sender<Option<T>>) -> Look) -> Vec<T> {
         let ask = |(looks, _): &(Sender<Look>, Arc<Published>)| {
             let (done, answer) = async_channel::bounded(1);
             block_on(looks.send(look(done))).ok();
             answer
         };
-        let looks = self.inner.looks.iter().filter(|(_, published)| may_know(published));
+        let looks = self.inner.looks.iter().filter(|(_, it)| it.durable().is_some());
         let answers: Vec<_> = looks.map(ask).collect();
         answers.into_iter().filter_map(|answer| block_on(answer.recv()).ok().flatten()).collect()
     }
 
-    /// Whether every shard answers, each within so long; the first that does not, if not.
-    pub(crate) fn ask_shards(&self, patience: Duration) -> Result<(), usize> {
+    /// Waits until every shard has answered.
+    ///
+    /// # Errors
+    ///
+    /// When one does not within so long.
+    pub fn ask_shards(&self, patience: Duration) -> Result<(), SilentShard> {
         self.inner.looks.iter().enumerate().try_for_each(|(shard, (looks, _))| {
             let (done, answer) = async_channel::bounded(1);
             let asked =
                 async { looks.send(Look::Anything(done)).await.ok().zip(answer.recv().await.ok()) };
-            block_on_within(patience, asked).flatten().map(drop).ok_or(shard)
+            block_on_within(patience, asked)
+                .flatten()
+                .map(drop)
+                .ok_or(SilentShard { shard, patience })
         })
     }
 
@@ -405,8 +423,7 @@ impl Store {
     /// Segments that the catalog may not know. Ask the catalog afterwards, and leave out here what
     /// it knows.
     pub(crate) fn segments_without_row(&self) -> Vec<Arc<Segment>> {
-        let open = self.inner.looks.iter().filter_map(|(_, published)| published.durable());
-        let mut segments: Vec<_> = open.collect();
+        let mut segments: Vec<_> = self.open_segments().collect();
         for unindexed in self.inner.unindexed.list() {
             if !segments.iter().any(|it| it.id() == unindexed.segment.id()) {
                 segments.push(unindexed.segment);

@@ -342,7 +342,6 @@ impl Plan {
         for OpenView { segment, flows } in store.look_at_open_segments(&question.flows) {
             seen.push(segment.id());
             plan.add_losses(Some(segment.id()), segment.map.losses());
-            let flows = Some(flows).filter(|_| question.flows != Predicate::All);
             plan.add(question, segment, flows, None);
         }
         for UnindexedSegment { segment, flows, .. } in store.inner.unindexed.list() {

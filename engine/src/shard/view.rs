@@ -29,8 +29,8 @@ pub(crate) enum Look {
 #[derive(Debug)]
 pub(crate) struct OpenView {
     pub(crate) segment: Arc<Segment>,
-    /// The flows that satisfy the predicate asked for.
-    pub(crate) flows: FlowSet,
+    /// The flows that satisfy the predicate asked for; `None` when all do.
+    pub(crate) flows: Option<FlowSet>,
 }
 
 /// What anybody may look at without asking the shard, which may be busy.
@@ -47,10 +47,6 @@ impl Published {
     /// The open segment, as far as it is durable.
     pub(crate) fn durable(&self) -> Option<Arc<Segment>> {
         self.state().durable.clone()
-    }
-
-    pub(crate) fn has_open_segment(&self) -> bool {
-        self.state().durable.is_some()
     }
 
     /// What was lost since a unit was written last.
@@ -101,7 +97,7 @@ impl View {
 
     fn open(&self, predicate: &Predicate) -> Option<OpenView> {
         let segment = self.published.durable()?;
-        let flows = self.tracker.borrow().table.matching(predicate);
+        let flows = Some(self.tracker.borrow().table.matching(predicate));
         Some(OpenView { segment, flows })
     }
 

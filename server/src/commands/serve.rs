@@ -224,12 +224,13 @@ async fn tell_watchdog(store: Store) {
         let asked = tokio::task::spawn_blocking({
             let store = store.clone();
             move || {
-                store.wait_for_shards();
-                store.info()
+                store.ask_shards(patience).map_err(|silent| silent.to_string())?;
+                // It reads the catalog, which info does only when that has changed.
+                store.expired().map(drop).map_err(|error| error.to_string())
             }
         });
         match asked.await {
-            Ok(Ok(_)) => tell_systemd(NotifyState::Watchdog),
+            Ok(Ok(())) => tell_systemd(NotifyState::Watchdog),
             Ok(Err(error)) => tracing::error!(%error, "the store does not answer"),
             Err(error) => tracing::error!(%error, "the store does not answer"),
         }

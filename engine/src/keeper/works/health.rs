@@ -20,8 +20,7 @@ pub(super) fn check(site: &Site) -> Result<(), String> {
     if let Some(segment) = newest(site)? {
         check_a_block(&segment)?;
     }
-    let silent = |shard| format!("shard {shard} has not answered for {ANSWERS_WITHIN:?}");
-    site.store.ask_shards(ANSWERS_WITHIN).map_err(silent)
+    site.store.ask_shards(ANSWERS_WITHIN).map_err(|silent| silent.to_string())
 }
 
 /// The segment that was sealed last.
