@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use tapstone_packet::decode::Transport;
 use tapstone_packet::names::{Answer, Findings, Name, NameState};
 
+use super::by_flow::ByFlow;
 use super::table::FlowTable;
 
 /// Bytes of incomplete messages that are held in all; beyond it flows are given up.
@@ -15,7 +16,7 @@ const CARRIED_MAX: usize = 100_000;
 /// Feeds payloads to the flows that may still say something.
 #[derive(Debug, Default)]
 pub(crate) struct Listener {
-    states: HashMap<u32, NameState>,
+    states: ByFlow<NameState>,
     buffered: usize,
     found: Findings,
     answers: BTreeSet<Answer>,
@@ -42,7 +43,7 @@ impl Listener {
         from_first_end: bool,
         table: &mut FlowTable,
     ) {
-        let state = self.states.entry(flow).or_default();
+        let state = self.states.get_or_default(flow);
         let before = state.buffered();
         state.feed(transport, from_first_end, &mut self.found);
         self.buffered = self.buffered + state.buffered() - before;
@@ -52,7 +53,7 @@ impl Listener {
         }
         if state.is_done() {
             self.buffered -= state.buffered();
-            self.states.remove(&flow);
+            self.states.remove(flow);
             table.silence(flow);
         }
         if self.found.names.is_empty() && self.found.answers.is_empty() {
@@ -72,7 +73,7 @@ impl Listener {
             .take(CARRIED_MAX)
             .map(|(flow, names)| (table.key(flow).as_bytes().into(), names.to_vec()))
             .collect();
-        self.states.clear();
+        self.states = ByFlow::default();
         self.buffered = 0;
         std::mem::take(&mut self.answers).into_iter().collect()
     }

@@ -1,8 +1,9 @@
 //! The flow table of an open segment.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 
+use foldhash::HashMap;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use tapstone_index::FlowSet;
