@@ -30,8 +30,8 @@ bench: setup
 bench-load: setup
 	scripts/bench-load
 
-# Records live packets beside tcpdump, dumpcap, netsniff-ng and stenotype, in about ten minutes; needs
-# root.
+# Records live packets beside tcpdump, dumpcap, netsniff-ng and stenotype, then for ten minutes alone; in
+# about forty minutes; needs root.
 bench-live: setup
 	scripts/bench-live
 

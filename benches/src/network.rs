@@ -171,15 +171,16 @@ impl Flows {
     /// What finds the flow of a packet that was sent to a port.
     #[must_use]
     pub fn filter(self, port: u16, number: u64) -> String {
-        let (host, from) = self.source(number);
-        format!("src host 10.9.0.{host} and udp src port {from} and udp dst port {port}")
+        let ([net, host], from) = self.source(number);
+        format!("src host 10.9.{net}.{host} and udp src port {from} and udp dst port {port}")
     }
 
-    /// The last byte of the address that a packet comes from, and its port.
-    fn source(self, number: u64) -> (u8, u16) {
+    /// The end of the address that a packet comes from, and its port.
+    fn source(self, number: u64) -> ([u8; 2], u16) {
         let flow = self.of(number);
-        // Many hosts, each of which asks from one port after the other.
-        ((flow % 200) as u8 + 1, 1024 + (flow / 200 % 60_000) as u16)
+        // As many hosts as there can be: an index of addresses has something to do.
+        let host = (flow.wrapping_mul(40_503) as u16).wrapping_add(1).to_be_bytes();
+        (host, 1024 + (flow % 60_000) as u16)
     }
 }
 
@@ -208,7 +209,7 @@ impl Datagrams {
 
     fn fill(&self, frame: &mut [u8], number: u64) {
         let (host, from) = self.flows.source(number);
-        frame[29] = host;
+        frame[28..30].copy_from_slice(&host);
         frame[34..36].copy_from_slice(&from.to_be_bytes());
         frame[18..20].copy_from_slice(&(number as u16).to_be_bytes());
         frame[24..26].copy_from_slice(&[0, 0]);

@@ -35,14 +35,17 @@ struct Args {
     /// Seconds that each rate is tried for
     #[arg(long, default_value_t = 4)]
     seconds: u64,
-    /// Packets a second at which the time of the processor is taken
+    /// Seconds that the time of the processor is taken over: what starting costs is part of it
+    #[arg(long, default_value_t = 20)]
+    long: u64,
+    /// Packets a second at which it is taken
     #[arg(long, default_value_t = 100_000)]
     rate: u64,
     /// Packets a second that are tried one after the other until some are lost
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "100000,150000,200000,250000,300000,350000,400000,500000,600000"
+        default_value = "100000,200000,300000,400000,500000,600000,700000,800000,1000000"
     )]
     rates: Vec<u64>,
     /// Bytes of the frames
@@ -57,6 +60,8 @@ struct Args {
 struct Outcome {
     sent: u64,
     recorded: u64,
+    /// Packets a second that were sent; fewer than were asked for where the sender can no more.
+    rate: u64,
     /// Nanoseconds of the processor's time that a packet took, from start to end of the process.
     nanos: f64,
     resident_mib: u64,
@@ -66,7 +71,7 @@ fn try_it(
     recorder: Recorder,
     network: &Network,
     args: &Args,
-    (size, rate): (usize, u64),
+    (size, rate, seconds): (usize, u64, u64),
 ) -> Result<Outcome> {
     let out = args.folder.join("live");
     fs::remove_dir_all(&out).ok();
@@ -78,9 +83,9 @@ fn try_it(
         .stderr(fs::File::create(out.join("stderr"))?)
         .spawn()?;
     std::thread::sleep(Duration::from_millis(1500));
-    let sent = rate * args.seconds;
-    network.send_flows(Flows::Short, PORT, 0..sent, size - HEADERS, Some(rate))?;
-    std::thread::sleep(Duration::from_millis(1000));
+    let sent = rate * seconds;
+    let took = network.send_flows(Flows::Short, PORT, 0..sent, size - HEADERS, Some(rate))?;
+    std::thread::sleep(recorder.settles());
     let resident_mib = resident_mib(&child)?;
     // What it does with them at its end belongs to it: an index, a footer.
     let before = ended_nanos()?;
@@ -90,7 +95,8 @@ fn try_it(
     let said = if recorder == Recorder::Tapstone { &said[0] } else { &said.concat() };
     let recorded = recorder.recorded(&out, said)?.min(sent);
     fs::remove_dir_all(&out)?;
-    Ok(Outcome { sent, recorded, nanos, resident_mib })
+    let rate = (sent as f64 / took) as u64;
+    Ok(Outcome { sent, recorded, rate, nanos, resident_mib })
 }
 
 /// Time of the processor that the processes had that ended so far, in nanoseconds.
@@ -156,16 +162,22 @@ struct Measured {
 }
 
 fn measure(recorder: Recorder, network: &Network, args: &Args, size: usize) -> Result<Measured> {
-    let Outcome { nanos, resident_mib, .. } = try_it(recorder, network, args, (size, args.rate))?;
+    let long = (size, args.rate, args.long);
+    let Outcome { nanos, resident_mib, .. } = try_it(recorder, network, args, long)?;
     let (mut line, mut without_loss) = (format!("{nanos:>12.0} {resident_mib:>8} "), None);
-    for rate in &args.rates {
-        let Outcome { sent, recorded, .. } = try_it(recorder, network, args, (size, *rate))?;
+    for asked in &args.rates {
+        let outcome = try_it(recorder, network, args, (size, *asked, args.seconds))?;
+        let Outcome { sent, recorded, rate, .. } = outcome;
         let part = 100.0 * (sent - recorded) as f64 / sent as f64;
         write!(line, " {}k: {part:.2}%", rate / 1000)?;
         if recorded < sent {
             break;
         }
-        without_loss = Some(*rate);
+        without_loss = Some(rate);
+        if rate < asked / 20 * 19 {
+            line.push_str(" (the sender can no more)");
+            break;
+        }
     }
     Ok(Measured { line, without_loss })
 }

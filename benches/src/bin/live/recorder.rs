@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use tapstone::{OpenOptions, Selection, Store};
@@ -40,6 +41,17 @@ impl Recorder {
         }
     }
 
+    /// How long after the last packet it has taken and counted all.
+    pub(super) fn settles(self) -> Duration {
+        match self {
+            Recorder::Tapstone | Recorder::Tcpdump | Recorder::Dumpcap | Recorder::NetsniffNg => {
+                Duration::from_secs(1)
+            }
+            // It takes what it is handed a second later, and counts it a second after that.
+            Recorder::Stenotype => Duration::from_secs(3),
+        }
+    }
+
     /// The command that records; all have 64 MiB for packets that wait.
     pub(super) fn command(self, network: &Network, args: &Args, out: &Path) -> Command {
         let to = |name: &str| out.join(name).display().to_string();
@@ -72,6 +84,8 @@ impl Recorder {
                 let mut command = network.command("stenotype");
                 command.args(["--iface=hears", "--threads=1", "--no_watchdogs", "--seccomp=none"]);
                 command.args(["--blocks=128", "--uid=root", "--gid=root", "--stats_sec=1", "-v"]);
+                // Or it takes what it is handed up to ten seconds later.
+                command.arg("--blockage_sec=1");
                 command.arg(format!("--dir={}", out.display()));
                 command
             }

@@ -19,6 +19,9 @@ const BACK: std::ops::Range<u64> = 2..60;
 /// Memory is looked at from then on, in seconds: tables have grown by then.
 const WARM: u64 = 60;
 
+/// Whoever records answers by then.
+const STARTED_WITHIN: Duration = Duration::from_secs(30);
+
 /// Records at a rate; says what was lost, how long answers took, and how memory did.
 pub(super) fn run(network: &Network, args: &Args, rate: u64) -> Result<String> {
     let out = args.folder.join("live");
@@ -31,15 +34,14 @@ pub(super) fn run(network: &Network, args: &Args, rate: u64) -> Result<String> {
         .stdout(fs::File::create(out.join("stdout"))?)
         .stderr(fs::File::create(out.join("stderr"))?)
         .spawn()?;
-    std::thread::sleep(Duration::from_millis(1500));
     let sent = rate * args.steady;
     let (mut times, mut resident) = (Vec::new(), Vec::new());
+    let mut asker = Asker::new(&out.join("store"))?;
     std::thread::scope(|scope| {
         let length = STEADY_SIZE - HEADERS;
         let sender = scope
             .spawn(move || network.send_flows(Flows::Short, PORT, 0..sent, length, Some(rate)));
         let began = Instant::now();
-        let mut asker = Asker::new(&out.join("store"))?;
         while !sender.is_finished() {
             std::thread::sleep(Duration::from_secs(1));
             let seconds = began.elapsed().as_secs();
@@ -80,8 +82,14 @@ impl Asker {
     fn new(store: &Path) -> Result<Asker> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let address = Address::Unix(store.join("socket"));
-        let client = runtime.block_on(Client::connect(&address, &Credentials::default()))?;
-        Ok(Asker { runtime, client })
+        let began = Instant::now();
+        loop {
+            match runtime.block_on(Client::connect(&address, &Credentials::default())) {
+                Ok(client) => return Ok(Asker { runtime, client }),
+                Err(error) if began.elapsed() > STARTED_WITHIN => return Err(error.into()),
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
     }
 
     /// Milliseconds to the first packet; there must be one.
