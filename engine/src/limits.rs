@@ -13,7 +13,9 @@ pub struct Sizes {
     /// Bytes of the arena that a source fills before the shard takes it: the write unit, within
     /// which packets are grouped by flow. At most [`Sizes::UNIT_MAX`].
     pub unit: usize,
-    /// Bytes of a segment at which it is sealed and the next one begun.
+    /// Bytes of a segment at which it is sealed and the next one begun. It is sealed sooner on a
+    /// small file system: at a thirty-second of it, divided by the shards, or at a unit where that
+    /// is more.
     pub segment: u64,
     /// Flows of a segment at which it is sealed: bounds the memory of the flow table and of the
     /// split under a flood of one-packet flows.
@@ -28,6 +30,16 @@ impl Sizes {
     pub const UNIT_MAX: usize = 16 << 20;
     /// The usual age.
     pub const AGE: Duration = Duration::from_secs(600);
+
+    /// Parts of a file system that a segment of each shard may be.
+    const PARTS: u64 = 32;
+
+    /// On a file system of so many bytes: a segment is small enough there that what is open, and
+    /// what goes with the oldest, is a small part of what can be kept.
+    pub(crate) fn on_disk_of(self, total: u64, shards: usize) -> Sizes {
+        let most = total / Self::PARTS / shards.max(1) as u64;
+        Sizes { segment: self.segment.min(most.max(self.unit as u64)), ..self }
+    }
 
     /// What of it makes no sense.
     pub(crate) fn mistakes(&self) -> Vec<String> {
@@ -83,6 +95,16 @@ const _: () = assert!(PAGE_SIZE.is_multiple_of(ALIGNMENT), "header and trailer a
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn segments_are_small_where_the_disk_is() {
+        let segment = |total: u64, shards| Sizes::default().on_disk_of(total, shards).segment;
+        assert_eq!(segment(1 << 40, 2), 1 << 30);
+        assert_eq!(segment(16 << 30, 2), 256 << 20);
+        assert_eq!(segment(1 << 20, 0), Sizes::default().unit as u64);
+        let tiny = Sizes { segment: 5 << 20, unit: 1 << 20, ..Sizes::default() };
+        assert_eq!(tiny.on_disk_of(1 << 40, 1), tiny, "it is never larger");
+    }
 
     #[test]
     fn every_mistake_is_told() {

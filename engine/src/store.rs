@@ -17,7 +17,7 @@ use tapstone_packet::predicate::{NamePattern, Predicate};
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::file::FileError;
 use tapstone_runtime::lock::{FolderLock, LockError};
-use tapstone_runtime::{Shards, StartError, TaskClass, block_on, block_on_within};
+use tapstone_runtime::{Shards, StartError, TaskClass, block_on, block_on_within, blocking};
 
 use crate::audit::{self, AuditLog};
 use crate::builder::Builder;
@@ -197,7 +197,9 @@ impl Store {
         let catalog = Arc::new(catalog);
         unindexed.tell(damaged);
         let names = Arc::new(NameCache::new(layout.names()));
-        let orders = Arc::new(Orders::new(Effects::normal(&options.sizes)));
+        let total = blocking::space(folder).map_or(u64::MAX, |space| space.total);
+        let sizes = options.sizes.on_disk_of(total, options.shards);
+        let orders = Arc::new(Orders::new(Effects::normal(&sizes)));
         let builder = Builder {
             layout: layout.clone(),
             store: id,
@@ -214,7 +216,7 @@ impl Store {
         let next_sequence = Arc::new(AtomicU32::new(recovered.next_sequence));
         let context = Context {
             layout: layout.clone(),
-            sizes: options.sizes,
+            sizes,
             store: id,
             keys: Arc::clone(&keys),
             next_sequence,
@@ -229,7 +231,7 @@ impl Store {
         let ledger = start_ledger(&layout, id, &unindexed)?;
         let inner = Arc::new(Inner {
             layout,
-            sizes: options.sizes,
+            sizes,
             id,
             keys,
             catalog,
