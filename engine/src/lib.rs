@@ -36,6 +36,7 @@ mod layout;
 mod ledger;
 mod limits;
 mod log_files;
+mod maintenance;
 mod name_cache;
 mod query;
 mod recent;
@@ -72,6 +73,11 @@ pub use keeper::{KeepError, KeepOptions, StateReport, StateWatch};
 pub use keys::KeyError;
 pub use ledger::LedgerError;
 pub use limits::Sizes;
+pub use maintenance::{
+    BackupError, BackupOptions, BackupReport, Chore, CleanupError, CleanupReport, ComplianceError,
+    ComplianceOptions, ComplianceReport, MaintainError, Maintained, RecoveryError, RecoveryOptions,
+    RecoveryReport,
+};
 pub use query::{
     Answer, Bar, Completeness, Counting, Cursor, FlowId, Group, GroupBy, Histogram, InstantError,
     Missing, NEEDLE_MAX, Packet, PacketStream, Packets, ParseCursorError, QueryError, Refused,
