@@ -51,8 +51,9 @@ mod store_file;
 mod unindexed;
 
 pub use audit::{
-    AUDIT_ENTRY_MAX, AuditBreak, AuditBreakKind, AuditError, AuditHash, AuditHead, AuditLog,
-    AuditPlace, AuditRecord, AuditRecords, AuditReport, read_audit, verify_audit,
+    AUDIT_ENTRY_MAX, ArchiveError, ArchiveOptions, ArchivedFiles, AuditBreak, AuditBreakKind,
+    AuditError, AuditHash, AuditHead, AuditLog, AuditPlace, AuditRecord, AuditRecords, AuditReport,
+    read_audit, read_audit_with_archive, verify_audit, verify_audit_with_archive,
 };
 pub use builder::SealError;
 pub use capture::loss::{Loss, LossCause};
@@ -75,8 +76,9 @@ pub use ledger::LedgerError;
 pub use limits::Sizes;
 pub use maintenance::{
     BackupError, BackupOptions, BackupReport, Chore, CleanupError, CleanupReport, ComplianceError,
-    ComplianceOptions, ComplianceReport, MaintainError, Maintained, RecoveryError, RecoveryOptions,
-    RecoveryReport,
+    ComplianceOptions, ComplianceReport, KeyFingerprint, MaintainError, Maintained, Period,
+    RecoveryError, RecoveryOptions, RecoveryReport, SignatureError, Summarise, Summary,
+    verify_report,
 };
 pub use query::{
     Answer, Bar, Completeness, Counting, Cursor, FlowId, Group, GroupBy, Histogram, InstantError,

@@ -16,7 +16,10 @@ mod run;
 
 pub use backup::{BackupError, BackupOptions, BackupReport};
 pub use cleanup::{CleanupError, CleanupReport};
-pub use compliance::{ComplianceError, ComplianceOptions, ComplianceReport};
+pub use compliance::{
+    ComplianceError, ComplianceOptions, ComplianceReport, KeyFingerprint, Period, SignatureError,
+    Summarise, Summary, verify_report,
+};
 pub use recovery::{RecoveryError, RecoveryOptions, RecoveryReport};
 pub(crate) use run::{Ordered, Run};
 
