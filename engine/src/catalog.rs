@@ -2,6 +2,7 @@
 //! module that names redb. Everything in it can be rebuilt from segments and splits
 //! (docs/format/catalog.md).
 
+mod by_hour;
 mod kept;
 
 use std::collections::BTreeMap;
@@ -20,12 +21,14 @@ use tapstone_index::Summary;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::blocking::{self, RandomAccessFile};
+use tapstone_runtime::clock;
 use tapstone_runtime::file::FileError;
 
 use crate::capture::loss::Loss;
 use crate::id::SegmentId;
 use crate::retention::Expired;
 use crate::segment::description::Checkpoint;
+pub(crate) use by_hour::hour_of;
 use kept::Kept;
 
 const VERSION: u64 = 1;
@@ -283,7 +286,7 @@ impl Catalog {
             let last = meta.get(LAST_EXPIRED)?.map_or(0, |last| last.value());
             meta.insert(LAST_EXPIRED, last.max(u64::from(id.sequence())))?;
             transaction.open_table(EXPIRED)?.insert(expired.by.name(), &to_json(&all)[..])?;
-            Ok(())
+            by_hour::account(transaction, hour_of(clock::unix_nanos()), expired)
         })
     }
 

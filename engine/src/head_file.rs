@@ -1,6 +1,6 @@
 //! Small files that say how far a log reaches, put in place whole: magic (8), version (2), reserved
 //! (6), store (16), what they say, zeros (20), CRC32C of all that (4). What a log's file says is in
-//! docs/format, "The head" of that log.
+//! docs/format, "The head" of that log, and "The archive mark".
 
 use std::path::Path;
 
@@ -42,18 +42,30 @@ pub(crate) fn read<const N: usize>(
     magic: [u8; 8],
     store: StoreId,
 ) -> Result<Saved<[u8; N]>, FileError> {
+    Ok(read_any(path, magic, store)?.and_then(|said| as_long(&said)))
+}
+
+/// Reads a file that says whatever it says.
+pub(crate) fn read_any(
+    path: &Path,
+    magic: [u8; 8],
+    store: StoreId,
+) -> Result<Saved<Vec<u8>>, FileError> {
     Ok(match blocking::read_file(path)? {
-        Some(bytes) => parse(&bytes, magic, store).map_or_else(Saved::Damaged, Saved::Head),
+        Some(bytes) => {
+            let said = parse(&bytes, magic, store);
+            said.map_or_else(Saved::Damaged, |said| Saved::Head(said.to_vec()))
+        }
         None => Saved::Nothing,
     })
 }
 
-fn parse<const N: usize>(
-    bytes: &[u8],
-    magic: [u8; 8],
-    store: StoreId,
-) -> Result<[u8; N], &'static str> {
-    if bytes.len() != BEFORE + N + BEHIND {
+fn as_long<const N: usize>(said: &[u8]) -> Result<[u8; N], &'static str> {
+    said.try_into().map_err(|_| "its length is wrong")
+}
+
+fn parse(bytes: &[u8], magic: [u8; 8], store: StoreId) -> Result<&[u8], &'static str> {
+    if bytes.len() < BEFORE + BEHIND {
         return Err("its length is wrong");
     }
     let (content, crc) = bytes.split_at(bytes.len() - 4);
@@ -69,7 +81,7 @@ fn parse<const N: usize>(
     if content[16..BEFORE] != store.0 {
         return Err("it belongs to another store");
     }
-    Ok(*content[BEFORE..].first_chunk().expect("the length was looked at above"))
+    Ok(&bytes[BEFORE..bytes.len() - BEHIND])
 }
 
 /// Puts a file in place of what is there, durably.
@@ -95,7 +107,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.head");
         let (magic, store) = (*b"TAPSTXXX", StoreId([4; 16]));
-        let parse = |bytes: &[u8]| parse::<8>(bytes, magic, store);
+        let parse = |bytes: &[u8]| as_long::<8>(parse(bytes, magic, store)?);
         assert_eq!(read::<8>(&path, magic, store).unwrap(), Saved::Nothing);
         write(&path, magic, store, &[5; 8]).unwrap();
         assert_eq!(read(&path, magic, store).unwrap(), Saved::Head([5; 8]));

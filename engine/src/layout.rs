@@ -16,10 +16,12 @@ use crate::id::SegmentId;
 /// DIR/splits/*.split     their indexes
 /// DIR/wal/*.log          what was made durable of open segments
 /// DIR/audit/*.log        the audit log; DIR/audit.head: how far it reached
+/// DIR/audit/archive/     its files that were archived; DIR/audit.mark: which, and what they end with
 /// DIR/ledger/*.log       what was decided about the store: holds, transitions of the state machine;
 ///                        DIR/ledger.head: what is in force
 /// DIR/names/             the name cache; may be deleted
 /// DIR/state-dump.json    what another process may start from, written in CRITICAL
+/// DIR/report.key         signs reports, wrapped by the master key; DIR/report.pem: its public half
 /// DIR/probe              there for a moment, when the disk is tried
 /// ```
 #[derive(Clone, Debug)]
@@ -77,6 +79,16 @@ impl Layout {
         self.root.join("audit.head")
     }
 
+    /// Where files of the audit log are archived, unless another folder is named.
+    pub(crate) fn audit_archive(&self) -> PathBuf {
+        self.audit().join("archive")
+    }
+
+    /// Beside the folder, as the head.
+    pub(crate) fn audit_mark(&self) -> PathBuf {
+        self.root.join("audit.mark")
+    }
+
     pub(crate) fn ledger(&self) -> PathBuf {
         self.root.join("ledger")
     }
@@ -88,6 +100,14 @@ impl Layout {
 
     pub(crate) fn state_dump(&self) -> PathBuf {
         self.root.join("state-dump.json")
+    }
+
+    pub(crate) fn report_key(&self) -> PathBuf {
+        self.root.join("report.key")
+    }
+
+    pub(crate) fn report_public_key(&self) -> PathBuf {
+        self.root.join("report.pem")
     }
 
     pub(crate) fn probe(&self) -> PathBuf {

@@ -36,6 +36,7 @@ mod layout;
 mod ledger;
 mod limits;
 mod log_files;
+mod maintenance;
 mod name_cache;
 mod query;
 mod recent;
@@ -50,8 +51,9 @@ mod store_file;
 mod unindexed;
 
 pub use audit::{
-    AUDIT_ENTRY_MAX, AuditBreak, AuditBreakKind, AuditError, AuditHash, AuditHead, AuditLog,
-    AuditPlace, AuditRecord, AuditRecords, AuditReport, read_audit, verify_audit,
+    AUDIT_ENTRY_MAX, ArchiveError, ArchiveOptions, ArchivedFiles, AuditBreak, AuditBreakKind,
+    AuditError, AuditHash, AuditHead, AuditLog, AuditPlace, AuditRecord, AuditRecords, AuditReport,
+    read_audit, read_audit_with_archive, verify_audit, verify_audit_with_archive,
 };
 pub use builder::SealError;
 pub use capture::loss::{Loss, LossCause};
@@ -72,6 +74,12 @@ pub use keeper::{KeepError, KeepOptions, StateReport, StateWatch};
 pub use keys::KeyError;
 pub use ledger::LedgerError;
 pub use limits::Sizes;
+pub use maintenance::{
+    BackupError, BackupOptions, BackupReport, Chore, CleanupError, CleanupReport, ComplianceError,
+    ComplianceOptions, ComplianceReport, KeyFingerprint, MaintainError, Maintained, Period,
+    RecoveryError, RecoveryOptions, RecoveryReport, SignatureError, Summarise, Summary,
+    verify_report,
+};
 pub use query::{
     Answer, Bar, Completeness, Counting, Cursor, FlowId, Group, GroupBy, Histogram, InstantError,
     Missing, NEEDLE_MAX, Packet, PacketStream, Packets, ParseCursorError, QueryError, Refused,

@@ -15,12 +15,15 @@ const PIECE: usize = 1 << 20;
 /// The log's files, by their numbers.
 pub(crate) fn files(folder: &Path) -> Result<Vec<(u64, PathBuf)>, FileError> {
     let names = blocking::list_dir(folder)?;
-    let number = |name: &str| name.strip_suffix(".log")?.parse::<u64>().ok();
-    let numbered =
-        names.iter().filter_map(|name| Some((number(name.to_str()?)?, folder.join(name))));
-    let mut files: Vec<_> = numbered.collect();
+    let paths = names.iter().map(|name| folder.join(name));
+    let mut files: Vec<_> = paths.filter_map(|path| Some((number_of(&path)?, path))).collect();
     files.sort_unstable();
     Ok(files)
+}
+
+/// The number of a file; none when it is no file of a log.
+pub(crate) fn number_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok()
 }
 
 /// Where the file of a number is.

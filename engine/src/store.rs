@@ -142,7 +142,7 @@ pub(crate) struct Inner {
     pub(crate) builders: Builders,
     /// What is known of the scarcest resource while the store is degraded.
     pub(crate) outlook: Mutex<Option<Report>>,
-    audit: audit::Running,
+    pub(crate) audit: audit::Running,
     pub(crate) ledger: ledger::Running,
     pub(crate) captures: Mutex<Vec<Captured>>,
     /// Locked while segments expire, and while holds change.

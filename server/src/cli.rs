@@ -71,6 +71,9 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Make durable, now, what has come so far
     Flush(Seal),
+    /// Make a signed report of what was kept, held, expired, lost and read
+    #[command(after_long_help = AFTER)]
+    Report(Compliance),
     /// Keep packets from being let go, whatever else is kept
     #[command(subcommand)]
     Hold(Hold),
@@ -378,9 +381,51 @@ pub(crate) struct AuditArgs {
     /// The store's folder; a server may have it open
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
+    /// Where archived files are that were taken away: begins with the first record, and all must be
+    /// there
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) archive: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Compliance {
+    #[command(subcommand)]
+    pub(crate) command: Option<ComplianceCommand>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// From this instant on
+    #[arg(long, value_name = "T", required = true, allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+    /// Before this instant
+    #[arg(long, value_name = "T", default_value = "now", allow_hyphen_values = true)]
+    pub(crate) until: String,
+    /// Write the report to a file, its signature to FILE.sig, and the public key to FILE.pem
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print the report as it is signed: JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ComplianceCommand {
+    /// Say whether a report is as it was signed, by the signature in FILE.sig
+    Verify(ComplianceVerify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ComplianceVerify {
+    /// The report
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The public key (PEM), kept where whoever changes reports cannot change it; else FILE.pem, which
+    /// came along with the report
+    #[arg(long, value_name = "PEM")]
+    pub(crate) key: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use tapstone::{
     AuditError, CaptureError, CatalogError, Cursor, FileError, HoldError, ImportError, IngestError,
-    InstantError, OpenError, OpenInterfaceError, QueryError, SealFailure,
+    InstantError, MaintainError, OpenError, OpenInterfaceError, QueryError, SealFailure,
+    SignatureError,
 };
 use tapstone_client::ConnectError;
 use tonic::{Code, Status};
@@ -51,6 +52,12 @@ pub(crate) enum Failure {
     File(#[from] FileError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    Report(MaintainError),
+    #[error("{}: {source}", path.display())]
+    Signature { path: PathBuf, source: SignatureError },
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error("cannot write {what}: {source}")]
@@ -100,6 +107,7 @@ impl Failure {
             Failure::Query(_)
             | Failure::Hold(_)
             | Failure::Instant(_)
+            | Failure::Read { .. }
             | Failure::NoPlace
             | Failure::NoFifo
             | Failure::NoExtcapFolder
@@ -107,7 +115,8 @@ impl Failure {
             | Failure::OpenInterface(_)
             | Failure::Serve(ServeError::Config(_) | ServeError::Thin(_)) => USAGE,
             Failure::Server(status) => code_of(status),
-            Failure::Connect(_)
+            Failure::Report(_)
+            | Failure::Connect(_)
             | Failure::Protocol
             | Failure::TokenFile { .. }
             | Failure::Runtime(_)
@@ -122,6 +131,7 @@ impl Failure {
             | Failure::Close(_)
             | Failure::File(_)
             | Failure::Token(_)
+            | Failure::Signature { .. }
             | Failure::Write { .. }
             | Failure::Broken { .. }
             | Failure::Source(_)

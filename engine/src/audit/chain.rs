@@ -1,7 +1,7 @@
 //! What a record must be like behind the one before it: pure.
 
 use super::record::{AuditHash, AuditRecord, decode};
-use super::verify::AuditBreakKind;
+use super::verify::{AuditBreakKind, AuditHead};
 use crate::id::StoreId;
 
 /// How far a chain was followed.
@@ -33,6 +33,12 @@ impl Chain {
     /// From the first record on.
     pub(super) fn from_the_first(store: StoreId) -> Chain {
         let next = Next { sequence: 1, previous: AuditHash::NONE };
+        Chain { store, next: Some(next), in_disorder: false }
+    }
+
+    /// From the record behind this one on.
+    pub(super) fn behind(store: StoreId, last: AuditHead) -> Chain {
+        let next = Next { sequence: last.sequence + 1, previous: last.hash };
         Chain { store, next: Some(next), in_disorder: false }
     }
 
@@ -121,6 +127,20 @@ mod tests {
         let links: Vec<_> = records(5)[2..].iter().map(|it| chain.take(it)).collect();
         assert!(links.iter().all(|link| link.breaks.is_empty() && link.record.is_some()));
         assert_eq!(chain.last().unwrap().0, 5);
+    }
+
+    #[test]
+    fn a_chain_goes_on_behind_a_record_that_is_not_there_and_behind_no_other() {
+        let all = records(5);
+        let (third, _) = decode(STORE, &all[2]).unwrap();
+        let behind = |sequence, hash| {
+            let mut chain = Chain::behind(STORE, AuditHead { sequence, hash });
+            all[3..].iter().flat_map(|bytes| chain.take(bytes).breaks).collect::<Vec<_>>()
+        };
+        assert_eq!(behind(3, third.hash), []);
+        assert_eq!(behind(3, third.previous), [(4, Previous)]);
+        assert_eq!(behind(2, third.hash), [(3, Missing { through: 3 })]);
+        assert_eq!(behind(4, third.hash), [(4, Order { expected: 5 })]);
     }
 
     #[test]

@@ -1,14 +1,20 @@
 //! The handle of the log.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use async_channel::Sender;
 use tapstone_runtime::file::FileError;
-use tapstone_runtime::{StartError, Thread, spawn_thread};
+use tapstone_runtime::{StartError, Thread, block_on, spawn_thread};
 
 use super::AUDIT_ENTRY_MAX;
-use super::verify::AuditBreak;
-use super::writer::{self, Context, Request};
+use super::archive::{ArchiveError, ArchiveOptions, ArchivedFiles, archive};
+use super::record::AuditRecord;
+use super::verify::{AuditBreak, AuditReport, verify};
+use super::walk::Walk;
+use super::writer::{self, Context, Entry, Request};
+use crate::id::StoreId;
+use crate::layout::Layout;
 use crate::store_file::StoreFileError;
 
 /// Entries that wait for the thread; more, and appending waits.
@@ -72,7 +78,7 @@ impl AuditLog {
             return Err(AuditError::TooLong { length: content.len() });
         }
         let (done, answer) = async_channel::bounded(1);
-        let request = Request { content: content.to_vec(), done };
+        let request = Request::Entry(Entry { content: content.to_vec(), done });
         self.requests.send(request).await.map_err(|_| AuditError::Closed)?;
         answer.recv().await.unwrap_or(Err(AuditError::Closed))
     }
@@ -83,6 +89,10 @@ impl AuditLog {
 #[derive(Debug)]
 pub(crate) struct Running {
     log: AuditLog,
+    layout: Layout,
+    store: StoreId,
+    /// Locked while files are archived: by one at a time.
+    archiving: Mutex<()>,
     thread: Option<Thread>,
 }
 
@@ -93,9 +103,39 @@ impl Running {
     /// by blocking calls, which would keep the shard's packets waiting.
     pub(crate) fn start(context: Context) -> Result<Running, StartError> {
         let (requests, queue) = async_channel::bounded(QUEUE);
+        let (layout, store, archiving) = (context.layout.clone(), context.store, Mutex::default());
         let thread = spawn_thread("audit", move || writer::run(context, queue));
         let thread = Some(thread.map_err(StartError::Thread)?);
-        Ok(Running { log: AuditLog { requests }, thread })
+        Ok(Running { log: AuditLog { requests }, layout, store, archiving, thread })
+    }
+
+    /// Brings the log to a point: what came before is durable, in files that are closed, and the head
+    /// says so.
+    pub(crate) fn close_file(&self) -> Result<(), AuditError> {
+        let (done, answer) = async_channel::bounded(1);
+        let sent = block_on(self.log.requests.send(Request::CloseFile(done)));
+        sent.map_err(|_| AuditError::Closed)?;
+        block_on(answer.recv()).unwrap_or(Err(AuditError::Closed))
+    }
+
+    /// Moves closed files that are due to the archive. The log must have been brought to a point
+    /// before.
+    pub(crate) fn archive(
+        &self,
+        options: &ArchiveOptions,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<ArchivedFiles, ArchiveError> {
+        let _alone = self.archiving.lock().unwrap_or_else(PoisonError::into_inner);
+        archive(&self.layout, self.store, options, go_on)
+    }
+
+    /// Verifies all that is there, for as long as `each`, which is told of every record, says so; `None`
+    /// when it was given up.
+    pub(crate) fn verify(
+        &self,
+        each: &mut dyn FnMut(&AuditRecord) -> bool,
+    ) -> Result<Option<AuditReport>, FileError> {
+        Ok(verify(Walk::through_all(&self.layout, self.store, None)?, each))
     }
 
     pub(crate) fn log(&self) -> AuditLog {

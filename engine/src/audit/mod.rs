@@ -9,11 +9,15 @@
 //! ```text
 //! append ──▶ thread "audit" (writer.rs) ──▶ DIR/audit/*.log     records, by group commits
 //!                                      └──▶ DIR/audit.head      how far it reached, now and then
+//! archive (archive/) ──▶ DIR/audit/archive/*.log                files that were closed long ago
+//!                   └──▶ DIR/audit.mark                         which, and what each ends with
 //! ```
 
+mod archive;
 mod chain;
 mod head;
 mod log;
+mod places;
 mod read;
 mod record;
 mod resume;
@@ -23,12 +27,15 @@ mod verify;
 mod walk;
 mod writer;
 
+pub use archive::{ArchiveError, ArchiveOptions, ArchivedFiles};
 pub(crate) use log::Running;
 pub use log::{AuditError, AuditLog};
-pub use read::{AuditRecords, read_audit};
-pub(crate) use record::parse_for_fuzzing;
+pub use read::{AuditRecords, read_audit, read_audit_with_archive};
 pub use record::{AuditHash, AuditRecord};
-pub use verify::{AuditBreak, AuditBreakKind, AuditHead, AuditPlace, AuditReport, verify_audit};
+pub use verify::{
+    AuditBreak, AuditBreakKind, AuditHead, AuditPlace, AuditReport, verify_audit,
+    verify_audit_with_archive,
+};
 pub(crate) use writer::Context;
 
 use crate::log_files::LENGTH_MAX;
@@ -41,3 +48,9 @@ pub(crate) const FILE_SIZE: u64 = 64 << 20;
 const _: () = assert!(FILE_SIZE + (32 << 20) <= LENGTH_MAX, "its last commit begins before");
 /// Records between two writes of the head.
 pub(crate) const RECORDS_PER_HEAD: u64 = 1000;
+
+/// Reads bytes as a record, and as what an archive mark says.
+pub(crate) fn parse_for_fuzzing(bytes: &[u8]) {
+    record::parse_for_fuzzing(bytes);
+    archive::mark::parse_for_fuzzing(bytes);
+}

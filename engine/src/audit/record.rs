@@ -120,7 +120,7 @@ fn hash(store: StoreId, header: &Header, content: &[u8]) -> AuditHash {
 }
 
 /// Reads bytes as a record.
-pub(crate) fn parse_for_fuzzing(bytes: &[u8]) {
+pub(super) fn parse_for_fuzzing(bytes: &[u8]) {
     let store = StoreId([0; 16]);
     if let Ok((record, sound)) = decode(store, bytes) {
         assert_eq!(record.content.len(), bytes.len() - HEADER_LEN);

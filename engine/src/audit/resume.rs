@@ -7,12 +7,12 @@ use tapstone_runtime::file::FileError;
 
 use super::chain::Chain;
 use super::head::{self, Saved};
+use super::places::Places;
 use super::record::AuditHash;
 use super::verify::{AuditBreak, AuditHead};
 use super::walk::{Found, Walk};
 use crate::id::StoreId;
 use crate::layout::Layout;
-use crate::log_files::files;
 
 /// What was found of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,15 +44,22 @@ impl Default for Resumed {
 /// not.
 pub(super) fn resume(layout: &Layout, store: StoreId) -> Result<Resumed, FileError> {
     let saved = head::read(&layout.audit_head(), store)?;
-    let files = files(&layout.audit())?;
-    let mut walk = Walk::new(layout, Chain::from_the_middle(store), store, [].into(), &saved);
+    let places = Places::find(layout, store, None)?;
+    let files = places.live();
+    let archived = places.marked().last();
+    // Files are archived when others go on behind them; so without any that is what went on.
+    let chain = match archived.filter(|_| files.is_empty()) {
+        Some(last) => Chain::behind(store, last),
+        None => Chain::from_the_middle(store),
+    };
+    let mut walk = Walk::new(layout, chain, store, [].into(), &saved);
     let mut breaks = Vec::new();
     let mut count = 0;
     // Files that were begun and hold no record are passed over.
     while count < files.len() && walk.followed().last().is_none() {
         count = (2 * count).clamp(1, files.len());
-        let ends = files[files.len() - count..].iter().map(|(_, path)| path.clone());
-        walk = Walk::new(layout, Chain::from_the_middle(store), store, ends.collect(), &saved);
+        let ends = files[files.len() - count..].iter().cloned().collect();
+        walk = Walk::new(layout, Chain::from_the_middle(store), store, ends, &saved);
         breaks = (&mut walk).filter_map(wrong).collect();
         if let Some(failure) = walk.failure() {
             return Err(failure.clone());
@@ -61,7 +68,8 @@ pub(super) fn resume(layout: &Layout, store: StoreId) -> Result<Resumed, FileErr
     if files.is_empty() {
         breaks = (&mut walk).filter_map(wrong).collect();
     }
-    let (sequence, hash) = walk.followed().last().unwrap_or((0, AuditHash::NONE));
+    let last = walk.followed().last().or(archived.map(|it| (it.sequence, it.hash)));
+    let (sequence, hash) = last.unwrap_or((0, AuditHash::NONE));
     let saved = match saved {
         Saved::Head(head) => Some(head.sequence),
         Saved::Nothing | Saved::Damaged(_) => None,
@@ -71,7 +79,7 @@ pub(super) fn resume(layout: &Layout, store: StoreId) -> Result<Resumed, FileErr
     Ok(Resumed {
         last: AuditHead { sequence, hash },
         saved,
-        file: files.last().map_or(0, |(number, _)| *number),
+        file: places.files.last().map_or(0, |it| it.number).max(places.marked().last_file()),
         doubtful: walk.last_commit().cloned(),
         breaks,
     })

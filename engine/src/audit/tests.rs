@@ -1,15 +1,20 @@
 //! The log in a simulated world: damaged in every way, and cut off at every moment.
 
+mod archiving;
 mod crashes;
 mod damage;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tapstone_runtime::simulation::{Disk, Simulation};
 use tapstone_runtime::{block_on, blocking, spawn_local};
 
-use super::{AuditError, AuditLog, AuditRecord, Context, Running};
+use super::{
+    ArchiveError, ArchiveOptions, ArchivedFiles, AuditError, AuditLog, AuditRecord, Context,
+    Running,
+};
 use crate::id::StoreId;
 use crate::layout::Layout;
 use crate::store_file;
@@ -69,6 +74,18 @@ impl Open {
         tasks.into_iter().map(block_on).collect()
     }
 
+    /// Closes what is written, and archives all that may go.
+    fn archive(&self, folder: Option<&str>) -> Result<ArchivedFiles, ArchiveError> {
+        let running = self.running.as_ref().unwrap();
+        // As the store does it: without this nothing may be moved.
+        if let Err(error) = running.close_file() {
+            let AuditError::Unwritable(error) = error else { panic!("{error}") };
+            return Err(error.into());
+        }
+        let options = ArchiveOptions { after: Duration::ZERO, folder: folder.map(PathBuf::from) };
+        running.archive(&options, &|| true)
+    }
+
     fn close(&mut self) {
         self.running = None;
     }
@@ -92,7 +109,16 @@ fn records() -> Vec<AuditRecord> {
     super::read_audit(Path::new(FOLDER)).unwrap().map(|it| it.unwrap()).collect()
 }
 
+/// The log's files: those that were archived, and the others.
 fn files() -> Vec<PathBuf> {
-    let files = crate::log_files::files(&layout().audit()).unwrap();
-    files.into_iter().map(|(_, path)| path).collect()
+    let folders = [layout().audit_archive(), layout().audit()];
+    let files = folders.iter().flat_map(|it| crate::log_files::files(it).unwrap());
+    files.map(|(_, path)| path).collect()
+}
+
+/// With all in the archive that may go.
+fn archived(disk: Disk) -> Disk {
+    let world = Simulation::new(12, disk);
+    world.run(|| drop(Open::new().unwrap().archive(None).unwrap()));
+    world.disk()
 }

@@ -7,8 +7,8 @@ use tapstone_packet::time::Timestamp;
 
 use super::log::AuditError;
 use super::read::walk;
-use super::record::AuditHash;
-use super::walk::Found;
+use super::record::{AuditHash, AuditRecord};
+use super::walk::{Found, Walk};
 
 /// Most breaks, and most unacknowledged ends, that a report lists.
 const LISTED_MAX: usize = 1000;
@@ -16,6 +16,9 @@ const LISTED_MAX: usize = 1000;
 /// What was found in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditReport {
+    /// The archived record that the verification begins behind, where what was archived up to there
+    /// has been taken away.
+    pub behind: Option<AuditHead>,
     /// Records that are there, each with the hash that it says.
     pub records: u64,
     /// When the first of them was recorded.
@@ -93,6 +96,17 @@ pub enum AuditBreakKind {
     HeadMissing,
     /// `audit.head` cannot be used.
     HeadDamaged(String),
+    /// `audit.mark` names another hash for this record.
+    MarkDiffers,
+    /// There is no `audit.mark`, and files were archived.
+    MarkMissing,
+    /// `audit.mark` cannot be used.
+    MarkDamaged(String),
+    /// A file is in two places, and not the same.
+    CopyDiffers {
+        /// The other one.
+        from: PathBuf,
+    },
 }
 
 impl AuditReport {
@@ -103,23 +117,52 @@ impl AuditReport {
     }
 }
 
-/// Reads the whole audit log of a store and verifies every hash and every number in it. The store
-/// may be in use; what is written meanwhile may or may not be looked at. Memory holds one file of
-/// the log at a time.
+/// Reads the whole audit log of a store, what was archived of it included, and verifies every hash
+/// and every number in it. Where what was archived has been taken away, it begins behind that, and
+/// says so. The store may be in use; what is written meanwhile may or may not be looked at. Memory
+/// holds one file of the log at a time.
 ///
 /// # Errors
 ///
 /// When there is no store, or its folder cannot be read. What is wrong with the log is in the
 /// report.
 pub fn verify_audit(store_folder: &Path) -> Result<AuditReport, AuditError> {
-    let mut walk = walk(store_folder)?;
-    let mut report = AuditReport::default();
+    Ok(verify_all(walk(store_folder, None)?))
+}
+
+/// As [`verify_audit`], from the first record on: what was archived and then taken away is looked for
+/// in this folder, and where it is not there either, that is a break.
+///
+/// # Errors
+///
+/// As [`verify_audit`].
+pub fn verify_audit_with_archive(
+    store_folder: &Path,
+    archive: &Path,
+) -> Result<AuditReport, AuditError> {
+    Ok(verify_all(walk(store_folder, Some(archive))?))
+}
+
+fn verify_all(walk: Walk) -> AuditReport {
+    verify(walk, &mut |_| true).expect("it goes on to the end")
+}
+
+/// Verifies what is walked through, for as long as `each`, which is told of every record, says so;
+/// `None` when it was given up.
+pub(super) fn verify(
+    mut walk: Walk,
+    each: &mut dyn FnMut(&AuditRecord) -> bool,
+) -> Option<AuditReport> {
+    let mut report = AuditReport { behind: walk.behind(), ..AuditReport::default() };
     for found in &mut walk {
         match found {
             Found::Record(record) => {
                 report.records += 1;
                 report.first.get_or_insert(record.time);
                 report.last = Some(record.time);
+                if !each(&record) {
+                    return None;
+                }
             }
             Found::Break(it) if report.breaks.len() < LISTED_MAX => report.breaks.push(it),
             Found::Break(_) => report.more_breaks += 1,
@@ -131,7 +174,7 @@ pub fn verify_audit(store_folder: &Path) -> Result<AuditReport, AuditError> {
     }
     let last = walk.followed().last();
     report.head = last.map(|(sequence, hash)| AuditHead { sequence, hash });
-    Ok(report)
+    Some(report)
 }
 
 impl fmt::Display for AuditPlace {
@@ -174,6 +217,18 @@ impl AuditBreak {
             }
             AuditBreakKind::HeadMissing => {
                 "it is gone, so nobody can say how far the log reached".to_owned()
+            }
+            AuditBreakKind::MarkDiffers => {
+                format!("record {from} is not the one that audit.mark names")
+            }
+            AuditBreakKind::MarkMissing => {
+                "it is gone, so nobody can say what was archived".to_owned()
+            }
+            AuditBreakKind::MarkDamaged(why) => {
+                format!("it is damaged, so nobody can say what was archived: {why}")
+            }
+            AuditBreakKind::CopyDiffers { from } => {
+                format!("it should be a copy of {}, and is not", from.display())
             }
             AuditBreakKind::HeadDamaged(why) => {
                 format!("it is damaged, so nobody can say how far the log reached: {why}")

@@ -5,17 +5,18 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use tapstone_runtime::ALIGNMENT;
-use tapstone_runtime::blocking::ReadFile;
 use tapstone_runtime::file::FileError;
 use tapstone_wal::{Commit, Commits, Piece};
 
+use super::archive::mark::Mark;
 use super::chain::Chain;
 use super::head::Saved;
+use super::places::{Loaded, LogFile, Places};
 use super::record::AuditRecord;
 use super::verify::{AuditBreak, AuditBreakKind, AuditHead, AuditPlace};
 use crate::id::StoreId;
 use crate::layout::Layout;
-use crate::log_files::{NO_SHARD, files, load};
+use crate::log_files::NO_SHARD;
 
 /// What a walk comes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,10 @@ pub(super) struct Walk {
     store: StoreId,
     folder: PathBuf,
     head: Option<AuditHead>,
-    files: VecDeque<PathBuf>,
+    mark: Mark,
+    /// What it begins behind, where the files before it are not there.
+    behind: Option<AuditHead>,
+    files: VecDeque<LogFile>,
     current: Option<Current>,
     chain: Chain,
     ready: VecDeque<Found>,
@@ -54,12 +58,28 @@ struct Current {
 }
 
 impl Walk {
-    /// Through all files.
-    pub(super) fn from_the_first(layout: &Layout, store: StoreId) -> Result<Walk, FileError> {
+    /// Through all files, from the first record on; behind the archive mark, where what was archived
+    /// has been taken away. Where a `folder` is named, it is looked for there too, and all must be
+    /// there.
+    pub(super) fn through_all(
+        layout: &Layout,
+        store: StoreId,
+        folder: Option<&Path>,
+    ) -> Result<Walk, FileError> {
         // The head first: what it says is in the files by then, even while they grow.
         let saved = super::head::read(&layout.audit_head(), store)?;
-        let files = files(&layout.audit())?.into_iter().map(|(_, path)| path).collect();
-        Ok(Self::new(layout, Chain::from_the_first(store), store, files, &saved))
+        let places = Places::find(layout, store, folder)?;
+        let mark = places.marked();
+        let first = places.files.first().map(|it| it.number);
+        let behind = if folder.is_none() { mark.behind(first) } else { None };
+        let chain = match behind {
+            Some(head) => Chain::behind(store, head),
+            None => Chain::from_the_first(store),
+        };
+        let mut walk = Self::new(layout, chain, store, places.files.clone().into(), &saved);
+        walk.tell_of_mark(layout, &places);
+        (walk.mark, walk.behind) = (mark, behind);
+        Ok(walk)
     }
 
     /// Through these files.
@@ -67,41 +87,56 @@ impl Walk {
         layout: &Layout,
         chain: Chain,
         store: StoreId,
-        files: VecDeque<PathBuf>,
+        files: VecDeque<LogFile>,
         saved: &Saved<AuditHead>,
     ) -> Walk {
-        let (mut ready, path) = (VecDeque::new(), layout.audit_head());
-        let mut tell = |what| {
-            let place = AuditPlace { path: path.clone(), offset: None };
-            ready.push_back(Found::Break(AuditBreak { place, sequence: None, what }));
-        };
-        let head = match saved {
-            Saved::Head(head) => Some(*head),
-            Saved::Damaged(why) => {
-                tell(AuditBreakKind::HeadDamaged((*why).to_owned()));
-                None
-            }
-            Saved::Nothing => {
-                // It is there before the first file is.
-                if !files.is_empty() {
-                    tell(AuditBreakKind::HeadMissing);
-                }
-                None
-            }
-        };
-        Walk {
+        let mut walk = Walk {
             store,
             folder: layout.audit(),
-            head,
+            head: None,
+            mark: Mark::default(),
+            behind: None,
             files,
             current: None,
             chain,
-            ready,
+            ready: VecDeque::new(),
             torn: Vec::new(),
             last_commit: None,
             failure: None,
             is_over: false,
+        };
+        let head = layout.audit_head();
+        match saved {
+            Saved::Head(head) => walk.head = Some(*head),
+            Saved::Damaged(why) => {
+                walk.tell_of_file(head, AuditBreakKind::HeadDamaged((*why).to_owned()));
+            }
+            // It is there before the first file is.
+            Saved::Nothing if !walk.files.is_empty() => {
+                walk.tell_of_file(head, AuditBreakKind::HeadMissing);
+            }
+            Saved::Nothing => {}
         }
+        walk
+    }
+
+    fn tell_of_mark(&mut self, layout: &Layout, places: &Places) {
+        let path = layout.audit_mark();
+        match &places.mark {
+            Saved::Damaged(why) => {
+                self.tell_of_file(path, AuditBreakKind::MarkDamaged((*why).to_owned()));
+            }
+            // It is there before the first file is archived.
+            Saved::Nothing if places.has_archived() => {
+                self.tell_of_file(path, AuditBreakKind::MarkMissing);
+            }
+            Saved::Head(_) | Saved::Nothing => {}
+        }
+    }
+
+    /// What it begins behind, where the files before it are not there.
+    pub(super) fn behind(&self) -> Option<AuditHead> {
+        self.behind
     }
 
     /// How far the chain was followed.
@@ -119,13 +154,21 @@ impl Walk {
         self.failure.as_ref()
     }
 
+    fn tell_of_file(&mut self, path: PathBuf, what: AuditBreakKind) {
+        let place = AuditPlace { path, offset: None };
+        self.ready.push_back(Found::Break(AuditBreak { place, sequence: None, what }));
+    }
+
     fn tell(&mut self, place: AuditPlace, sequence: u64, what: AuditBreakKind) {
         let sequence = Some(sequence);
         self.ready.push_back(Found::Break(AuditBreak { place, sequence, what }));
     }
 
-    fn open(&mut self, path: PathBuf) {
-        let (bytes, failure) = load(&path);
+    fn open(&mut self, file: &LogFile) {
+        let Loaded { path, bytes, failure, other } = file.load();
+        if let Some(other) = other {
+            self.tell_of_file(other, AuditBreakKind::CopyDiffers { from: path.clone() });
+        }
         if let Some(failure) = failure {
             let place = AuditPlace { path: path.clone(), offset: failure.offset };
             let what = AuditBreakKind::Unreadable(failure.source.to_string());
@@ -152,8 +195,8 @@ impl Walk {
 
     /// The number that the next file begins with; of those that do not say it, the one after.
     fn next_first(&mut self) -> Option<u64> {
-        for path in &self.files {
-            match first_of(path, self.store) {
+        for file in &self.files {
+            match file.first(self.store) {
                 Ok(Some(first)) => return Some(first),
                 Ok(None) => {}
                 Err(failure) => {
@@ -188,6 +231,9 @@ impl Walk {
                 if self.head.is_some_and(differs) {
                     self.tell(place.clone(), record.sequence, AuditBreakKind::HeadDiffers);
                 }
+                if self.mark.hash_of(record.sequence).is_some_and(|hash| hash != record.hash) {
+                    self.tell(place.clone(), record.sequence, AuditBreakKind::MarkDiffers);
+                }
                 self.ready.push_back(Found::Record(record));
             }
         }
@@ -198,7 +244,7 @@ impl Walk {
     fn read_on(&mut self) -> bool {
         let Some(mut current) = self.current.take() else {
             match self.files.pop_front() {
-                Some(path) => self.open(path),
+                Some(file) => self.open(&file),
                 None if self.is_over => return false,
                 None => self.end(),
             }
@@ -225,13 +271,15 @@ impl Walk {
         true
     }
 
-    /// Compares the end with the head.
+    /// Compares the end with what head and mark say.
     fn end(&mut self) {
         self.is_over = true;
         let torn = std::mem::take(&mut self.torn);
         let expected = self.chain.expected();
-        match self.head.filter(|head| head.sequence >= expected) {
-            Some(head) => {
+        let said = self.head.into_iter().chain(self.mark.last());
+        let reached = said.map(|it| it.sequence).max();
+        match reached.filter(|reached| *reached >= expected) {
+            Some(through) => {
                 let last = self.last_commit.as_ref();
                 let end = || match last {
                     Some((path, place)) => {
@@ -240,7 +288,7 @@ impl Walk {
                     None => AuditPlace { path: self.folder.clone(), offset: None },
                 };
                 let place = torn.into_iter().next().unwrap_or_else(end);
-                let what = AuditBreakKind::TailMissing { through: head.sequence };
+                let what = AuditBreakKind::TailMissing { through };
                 self.tell(place, expected, what);
             }
             None => self.ready.extend(torn.into_iter().map(Found::Unacknowledged)),
@@ -261,12 +309,4 @@ impl Iterator for Walk {
             }
         }
     }
-}
-
-/// The number that a file begins with, where it says so.
-fn first_of(path: &Path, store: StoreId) -> Result<Option<u64>, FileError> {
-    let file = ReadFile::open(path)?;
-    let length = file.length()?.min(ALIGNMENT as u64);
-    let commits = Commits::new(file.read_at(0, length as usize)?, store.0, NO_SHARD);
-    Ok(commits.first().ok().map(|first| first.0))
 }

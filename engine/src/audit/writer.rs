@@ -23,14 +23,23 @@ const TOLD_MAX: usize = 10;
 /// A commit takes no more entries when it has so many bytes.
 const COMMIT_SIZE: usize = 16 * AUDIT_ENTRY_MAX;
 
+/// What the thread is asked for.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// An entry is to be recorded.
+    Entry(Entry),
+    /// All files so far are to be closed.
+    CloseFile(Sender<Result<(), AuditError>>),
+}
+
 /// An entry to be recorded; its number goes back once it is durable.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct Entry {
     pub(super) content: Vec<u8>,
     pub(super) done: Sender<Result<u64, AuditError>>,
 }
 
-impl Request {
+impl Entry {
     fn size(&self) -> usize {
         record::HEADER_LEN + self.content.len()
     }
@@ -52,19 +61,40 @@ pub(crate) struct Context {
 pub(super) async fn run(context: Context, requests: Receiver<Request>) {
     let mut writer = Writer::new(context);
     while let Ok(request) = requests.recv().await {
-        // What waits by now shares one commit.
-        let mut size = request.size();
-        let mut batch = vec![request];
-        while size < COMMIT_SIZE
-            && let Ok(request) = requests.try_recv()
-        {
-            size += request.size();
-            batch.push(request);
+        let mut next = Some(request);
+        while let Some(request) = next.take() {
+            match request {
+                Request::Entry(entry) => {
+                    let (batch, behind) = gather(entry, &requests);
+                    next = behind;
+                    writer.record_and_tell(batch).await;
+                    writer.look_after_files().await;
+                }
+                Request::CloseFile(done) => {
+                    let closed = writer.close_file().await.map_err(AuditError::Unwritable);
+                    done.send(closed).await.ok();
+                }
+            }
         }
-        writer.record_and_tell(batch).await;
-        writer.look_after_files().await;
     }
     writer.end().await;
+}
+
+/// What waits by now shares one commit; gives also what came behind it and is none of it.
+fn gather(first: Entry, requests: &Receiver<Request>) -> (Vec<Entry>, Option<Request>) {
+    let mut size = first.size();
+    let mut batch = vec![first];
+    while size < COMMIT_SIZE {
+        match requests.try_recv() {
+            Ok(Request::Entry(entry)) => {
+                size += entry.size();
+                batch.push(entry);
+            }
+            Ok(other) => return (batch, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (batch, None)
 }
 
 struct Writer {
@@ -80,6 +110,8 @@ struct Writer {
     wal: Option<Wal>,
     /// The number of the last file.
     file: u64,
+    /// The number of the record that it begins with.
+    first: u64,
     doubtful: Option<(PathBuf, Range<u64>)>,
     /// What the disk holds of a commit that failed is unknown: nothing is built upon it.
     failure: Option<FileError>,
@@ -101,11 +133,11 @@ impl Writer {
         let Resumed { last, saved, file, doubtful, breaks } = resumed;
         let tell = |it: &AuditBreak| format!("audit log: {it}; new records are written behind it");
         context.unindexed.tell(breaks.iter().take(TOLD_MAX).map(tell));
-        let (head_due, is_begun) = (0, false);
-        Writer { context, last, saved, head_due, is_begun, wal: None, file, doubtful, failure }
+        let (head_due, is_begun, wal, first) = (0, false, None, 0);
+        Writer { context, last, saved, head_due, is_begun, wal, file, first, doubtful, failure }
     }
 
-    async fn record_and_tell(&mut self, batch: Vec<Request>) {
+    async fn record_and_tell(&mut self, batch: Vec<Entry>) {
         let result = match &self.failure {
             Some(failure) => Err(failure.clone()),
             None => self.record(&batch).await,
@@ -122,7 +154,7 @@ impl Writer {
     }
 
     /// Makes entries durable, by one commit; gives the number of the first.
-    async fn record(&mut self, batch: &[Request]) -> Result<u64, FileError> {
+    async fn record(&mut self, batch: &[Entry]) -> Result<u64, FileError> {
         let mut wal = match self.wal.take() {
             Some(wal) => wal,
             None => self.begin().await?,
@@ -147,19 +179,40 @@ impl Writer {
     async fn begin(&mut self) -> Result<Wal, FileError> {
         let folder = self.context.layout.audit();
         blocking::create_dir(&folder)?;
-        // The record that the next one follows must survive a power cut. Its file's name does: a
-        // file holds nothing before.
-        if let Some((path, range)) = &self.doubtful {
-            blocking::write_again(path, range.clone())?;
-            self.doubtful = None;
-        }
+        self.settle()?;
         // Before the first file is there, so that a log without a head shows.
         self.save_head()?;
         self.is_begun = true;
         self.file += 1;
         let path = log_files::file(&folder, self.file);
-        let first = Lsn(self.last.sequence + 1);
-        Wal::create_file(path, self.context.store.0, NO_SHARD, first).await.map_err(FileError::from)
+        self.first = self.last.sequence + 1;
+        let wal = Wal::create_file(path, self.context.store.0, NO_SHARD, Lsn(self.first)).await;
+        wal.map_err(FileError::from)
+    }
+
+    /// The record that the next one follows must survive a power cut. Its file's name does: a file
+    /// holds nothing before.
+    fn settle(&mut self) -> Result<(), FileError> {
+        if let Some((path, range)) = &self.doubtful {
+            blocking::write_again(path, range.clone())?;
+            self.doubtful = None;
+        }
+        Ok(())
+    }
+
+    /// Closes the file that holds the last records, and begins another. Where nothing was written
+    /// since the last file was begun, or since the store was opened, all are closed.
+    async fn close_file(&mut self) -> Result<(), FileError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        self.settle()?;
+        let first = self.first;
+        let Some(wal) = self.wal.take_if(|_| first <= self.last.sequence) else { return Ok(()) };
+        self.close(wal).await;
+        // Which writes the head.
+        self.wal = Some(self.begin().await?);
+        Ok(())
     }
 
     /// Writes the head now and then, and ends a file that is full.

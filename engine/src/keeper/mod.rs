@@ -17,6 +17,7 @@ mod consequences;
 mod measure;
 mod recorder;
 mod run;
+mod task;
 mod works;
 
 use std::sync::Mutex;
@@ -28,8 +29,9 @@ pub(crate) use board::Board;
 pub use board::{StateReport, StateWatch};
 use run::{Keeper, Told};
 
+use crate::maintenance::{Chore, MaintainError, Maintained, Ordered};
 use crate::retention::Retention;
-use crate::state::{AwsLifecycle, Event, ThresholdError, Thresholds, Transition};
+use crate::state::{AwsLifecycle, Event, Occasion, ThresholdError, Thresholds, Transition};
 use crate::store::Store;
 
 /// What the thread may be behind with.
@@ -130,6 +132,22 @@ impl Store {
             // A thread that is gone has told why.
             running.tell.send_blocking(Told::Event(Event::Cloud(said))).ok();
         }
+    }
+
+    /// Has the keeper do a task, and waits for it; `None` where nobody keeps the store.
+    pub(crate) fn ask_keeper_for(
+        &self,
+        chore: &Chore,
+        occasion: Occasion,
+    ) -> Option<Result<Maintained, MaintainError>> {
+        let tell = self.keeper.running().as_ref()?.tell.clone();
+        let (done, answer) = async_channel::bounded(1);
+        let ordered = Ordered { chore: chore.clone(), occasion, done };
+        let sent = tell.send_blocking(Told::Ordered(ordered)).is_ok();
+        // Or closing would wait for whoever waits here.
+        drop(tell);
+        let answer = if sent { answer.recv_blocking().ok() } else { None };
+        Some(answer.unwrap_or(Err(MaintainError::Closed)))
     }
 }
 

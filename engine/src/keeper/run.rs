@@ -1,6 +1,7 @@
 //! The thread that keeps a store: reads the gauges, lets the machine decide, records, and does what
 //! follows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -11,10 +12,13 @@ use super::KeepOptions;
 use super::board::Troubles;
 use super::measure::Meter;
 use super::recorder::Recorder;
+use super::task::Task;
 use super::works::{Job, Worker, is_work};
 use crate::effects::{Effects, Lookout, Relief};
+use crate::maintenance::{MaintainError, Ordered, Run};
 use crate::state::{
-    Action, Change, Event, Machine, Moment, MonitoringActive, Normal, Outcome, State, judge,
+    Action, Change, Event, Machine, Maintenance, Moment, MonitoringActive, Normal, Outcome, State,
+    judge,
 };
 use crate::store::Store;
 
@@ -28,9 +32,17 @@ const CHECKED: Duration = Duration::from_secs(60);
 const HEALTH_CHECK: State = State::Normal(Normal::MonitoringActive(MonitoringActive::HealthCheck));
 
 /// What the thread is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Told {
     Event(Event),
+    /// Somebody wants a task done.
+    Ordered(Ordered),
+    /// What came of a step of it.
+    Stepped {
+        task: Arc<Run>,
+        step: Maintenance,
+        result: Result<(), MaintainError>,
+    },
     /// What came of a health check.
     Health(Result<(), String>),
 }
@@ -44,6 +56,8 @@ pub(super) struct Keeper {
     lookout: Lookout,
     recorder: Recorder,
     worker: Worker,
+    /// The task under way.
+    task: Option<Task>,
     clock: Stopwatch,
     /// Why the last health check failed.
     illness: Option<String>,
@@ -72,6 +86,7 @@ impl Keeper {
             lookout: Lookout::default(),
             recorder: Recorder::default(),
             worker,
+            task: None,
             clock,
             illness: None,
             checked: Duration::ZERO,
@@ -96,6 +111,10 @@ impl Keeper {
             }
             match block_on_within(patience, told.recv()) {
                 Some(Ok(Told::Event(event))) => self.step(&event),
+                Some(Ok(Told::Ordered(ordered))) => self.begin_task(ordered),
+                Some(Ok(Told::Stepped { task, step, result })) => {
+                    self.go_on_with_task(&task, step, result);
+                }
                 Some(Ok(Told::Health(health))) => self.note(health),
                 Some(Err(_)) => break,
                 None => {}
@@ -144,13 +163,52 @@ impl Keeper {
         self.store.apply_effects(&effects);
         // Before the work begins, which tells of this state where it tells of any.
         self.store.inner.board.tell(&transition, &self.machine, self.troubles());
+        if !matches!(self.machine.state(), State::Maintenance(_))
+            && let Some(task) = self.task.take()
+        {
+            task.end(&transition.why);
+        }
         actions.into_iter().for_each(|action| self.perform(action));
+    }
+
+    /// A task begins, unless one is under way.
+    fn begin_task(&mut self, ordered: Ordered) {
+        if let Some(task) = &self.task {
+            return Task::refuse(ordered, task.run.task());
+        }
+        let event = Event::Maintain(ordered.chore.task(), ordered.occasion);
+        self.task = Some(Task::new(ordered));
+        self.step(&event);
+    }
+
+    /// A step of a task is over.
+    fn go_on_with_task(
+        &mut self,
+        run: &Arc<Run>,
+        step: Maintenance,
+        result: Result<(), MaintainError>,
+    ) {
+        // One that was given up meanwhile has been answered for.
+        let Some(task) = self.task.as_mut().filter(|task| Arc::ptr_eq(&task.run, run)) else {
+            return;
+        };
+        let state = State::Maintenance(step);
+        let event = match &result {
+            Ok(()) => Event::Done(state),
+            Err(why) => Event::Failed(state, why.to_string()),
+        };
+        task.last = Some(result.map(|()| step));
+        self.step(&event);
     }
 
     /// What begins or ends with one state.
     fn perform(&mut self, action: Action) {
         match action {
             Action::Begin(HEALTH_CHECK) => self.check_health(),
+            Action::Begin(State::Maintenance(step)) => {
+                let task = self.task.as_ref().expect("a task that begins was ordered");
+                self.worker.begin(Job::Step(step, Arc::clone(&task.run)));
+            }
             Action::Begin(state) if is_work(state) => self.worker.begin(Job::Of(state)),
             // What holds beside the work is done all the time, and measures by those who follow the
             // effects, but for what is done once; work that ends is wanted no more.
@@ -190,6 +248,9 @@ impl Keeper {
 impl Drop for Keeper {
     /// However it ends: nobody may believe that the store is kept then, and no measure outlasts it.
     fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.end("the store is being closed");
+        }
         self.store.inner.board.end();
         self.store.apply_effects(&Effects::normal(&self.store.inner.sizes));
     }

@@ -18,17 +18,20 @@ use tapstone_runtime::{Thread, spawn_thread};
 
 use super::{KeepOptions, Told};
 use crate::effects::Relief;
+use crate::maintenance::{MaintainError, Run};
 use crate::state::{
-    Critical, EmergencyMode, Event, FailoverPrep, Init, Normal, OptimalFlow, ResourceCheck,
-    SecurityInit, State, WarmUp, ZeroCopyActive,
+    Critical, EmergencyMode, Event, FailoverPrep, Init, Maintenance, Normal, OptimalFlow,
+    ResourceCheck, SecurityInit, State, WarmUp, ZeroCopyActive,
 };
 use crate::store::Store;
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Job {
     /// What a state is there for.
     Of(State),
+    /// A step of a task.
+    Step(Maintenance, Arc<Run>),
     /// The store tries itself.
     HealthCheck,
     /// What a measure does once.
@@ -163,6 +166,15 @@ async fn run(site: &Site, jobs: Receiver<Job>, tell: Sender<Told>) {
             Job::Relief(relief) => {
                 relieve(site, relief);
                 continue;
+            }
+            Job::Step(step, task) if !site.wanted.has(State::Maintenance(step)) => {
+                tracing::debug!("{} was given up before {step:?}", task.task());
+                continue;
+            }
+            Job::Step(step, task) => {
+                let work = AssertUnwindSafe(|| task.perform(&site.store, step));
+                let result = catch_unwind(work).unwrap_or(Err(MaintainError::Panicked));
+                Told::Stepped { task, step, result }
             }
             Job::Of(state) if !site.wanted.has(state) => continue,
             Job::Of(state) => {

@@ -114,12 +114,35 @@ impl KeyRing {
         }
         let mut id = BucketId(random_bytes());
         id.0[..4].copy_from_slice(&day.to_be_bytes());
-        let secret = Secret::random();
-        let wrapped = wrap(&self.master, &secret, &id.0);
-        let file = KeyFile { id: id.0, wrapped_by: self.master_id, bytes: wrapped.to_vec() };
-        key_file::write(&self.path(id), KeyKind::Bucket, &file)?;
+        let secret = self.make(&self.path(id), KeyKind::Bucket, id.0)?;
         self.remember(id, secret);
         Ok(id)
+    }
+
+    /// The key that signs reports, made when there is none yet.
+    pub(crate) fn report_key(&self, path: &Path) -> Result<Secret, KeyError> {
+        match key_file::read(path, KeyKind::Report)? {
+            Some(file) => self.unwrap_file(path, file),
+            None => self.make(path, KeyKind::Report, random_bytes()),
+        }
+    }
+
+    /// Makes a key, and writes it wrapped by the master key.
+    fn make(&self, path: &Path, kind: KeyKind, id: [u8; 16]) -> Result<Secret, KeyError> {
+        let secret = Secret::random();
+        let bytes = wrap(&self.master, &secret, &id).to_vec();
+        key_file::write(path, kind, &KeyFile { id, wrapped_by: self.master_id, bytes })?;
+        Ok(secret)
+    }
+
+    /// A key that the master key wraps.
+    fn unwrap_file(&self, path: &Path, file: KeyFile) -> Result<Secret, KeyError> {
+        let damaged = |what| KeyError::Damaged { path: path.to_owned(), what };
+        let wrapped = file.bytes.try_into().map_err(|_| damaged("its key has another length"))?;
+        (file.wrapped_by == self.master_id)
+            .then(|| unwrap(&self.master, &wrapped, &file.id))
+            .flatten()
+            .ok_or_else(|| KeyError::WrongKey { path: path.to_owned() })
     }
 
     /// Wraps a segment's key for its header.
@@ -153,12 +176,10 @@ impl KeyRing {
         let Some(file) = key_file::read(&path, KeyKind::Bucket)? else {
             return Err(KeyError::Destroyed { bucket: id.to_hex(), path });
         };
-        let damaged = |what| KeyError::Damaged { path: path.clone(), what };
-        let wrapped = file.bytes.try_into().map_err(|_| damaged("its key has another length"))?;
-        let secret = (file.wrapped_by == self.master_id)
-            .then(|| unwrap(&self.master, &wrapped, &id.0))
-            .flatten()
-            .ok_or(KeyError::WrongKey { path })?;
+        if file.id != id.0 {
+            return Err(KeyError::WrongKey { path });
+        }
+        let secret = self.unwrap_file(&path, file)?;
         self.remember(id, secret.clone());
         Ok(secret)
     }
@@ -251,6 +272,21 @@ mod tests {
             again.unwrap_segment_key(bucket, other, &wrapped, holder),
             Err(KeyError::WrongKey { .. })
         ));
+    }
+
+    #[test]
+    fn the_key_of_reports_is_made_once_and_comes_back_under_its_master_key_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (master, path) = (dir.path().join("master.key"), dir.path().join("report.key"));
+        KeyRing::create(&master).unwrap();
+        let key = ring(dir.path()).report_key(&path).unwrap();
+        assert!(ring(dir.path()).report_key(&path).unwrap() == key);
+        assert_eq!(blocking::permissions(&path).unwrap(), 0o600);
+        assert!(!std::fs::read(&path).unwrap().windows(32).any(|it| it == key.0));
+        std::fs::remove_file(&master).unwrap();
+        KeyRing::create(&master).unwrap();
+        let error = ring(dir.path()).report_key(&path).unwrap_err();
+        assert!(matches!(error, KeyError::WrongKey { .. }), "{error}");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) enum KeyKind {
     Master = 1,
     /// A bucket key, wrapped by the key that the header names.
     Bucket = 2,
+    /// The key that signs reports, wrapped likewise.
+    Report = 3,
 }
 
 /// The header of a key file (docs/format/segment.md, "Keys").

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! master key   DIR/master.key                          from the key provider; here a 0600 file
+//!  ├─ report key   DIR/report.key                      signs reports
 //!  └─ bucket key   DIR/keys/<bucket id>.key            one per day; destroying it shreds the day
 //!      └─ segment key   wrapped in the segment's header
 //!          └─ file keys   HKDF(segment key, salt of the file): blocks, footer, split

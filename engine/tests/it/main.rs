@@ -15,6 +15,7 @@ mod keeping;
 mod paging;
 mod planning;
 mod querying;
+mod reporting;
 mod shedding;
 mod simulated;
 mod support;

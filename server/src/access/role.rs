@@ -13,6 +13,7 @@ pub(crate) enum Method {
     Flush,
     Seal,
     Check,
+    Report,
     AddHold,
     RemoveHold,
     ListHolds,
@@ -37,6 +38,7 @@ impl Method {
             "/tapstone.v1.Admin/Flush" => Some(Method::Flush),
             "/tapstone.v1.Admin/Seal" => Some(Method::Seal),
             "/tapstone.v1.Admin/Check" => Some(Method::Check),
+            "/tapstone.v1.Admin/Report" => Some(Method::Report),
             "/tapstone.v1.Admin/AddHold" => Some(Method::AddHold),
             "/tapstone.v1.Admin/RemoveHold" => Some(Method::RemoveHold),
             "/tapstone.v1.Admin/ListHolds" => Some(Method::ListHolds),
@@ -69,7 +71,7 @@ pub(crate) enum Role {
     Operator,
     /// Places and lifts holds.
     Custodian,
-    /// Reads the audit log.
+    /// Has reports made of what was done.
     Auditor,
 }
 
@@ -141,8 +143,9 @@ impl Role {
                     Method::AddHold | Method::RemoveHold | Method::ListHolds | Method::AcceptHolds
                 )
             }
-            // And the audit log, once it can be read from elsewhere.
-            Role::Auditor => matches!(method, Method::ListHolds | Method::Info | Method::State),
+            Role::Auditor => {
+                matches!(method, Method::Report | Method::ListHolds | Method::Info | Method::State)
+            }
         }
     }
 }

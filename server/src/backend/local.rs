@@ -86,6 +86,15 @@ pub(super) fn check(store: &Store) -> proto::CheckResponse {
     convert::checked(&store.check())
 }
 
+/// Nothing is archived: only a server's configuration says what is due.
+pub(super) fn report(
+    store: &Store,
+    request: &proto::ReportRequest,
+) -> Result<proto::ReportResponse, Failure> {
+    let made = service::report::make_here(store, service::report::period(request)?, None);
+    made.map(service::report::response).map_err(Failure::Report)
+}
+
 /// In the name that a server would know this user by.
 pub(super) fn add_hold(
     store: &Store,

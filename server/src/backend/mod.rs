@@ -181,6 +181,16 @@ impl Backend {
         }
     }
 
+    pub(crate) fn report(
+        &self,
+        request: proto::ReportRequest,
+    ) -> Result<proto::ReportResponse, Failure> {
+        match self {
+            Backend::Local(store) => local::report(store, &request),
+            Backend::Remote(remote) => remote.report(request),
+        }
+    }
+
     pub(crate) fn add_hold(
         &self,
         selection: proto::Selection,

@@ -216,6 +216,13 @@ impl Remote {
         Ok(self.runtime.block_on(self.client.admin().check(request))?.into_inner())
     }
 
+    pub(super) fn report(
+        &self,
+        request: proto::ReportRequest,
+    ) -> Result<proto::ReportResponse, Failure> {
+        Ok(self.runtime.block_on(self.client.admin().report(request))?.into_inner())
+    }
+
     pub(super) fn add_hold(
         &self,
         selection: proto::Selection,

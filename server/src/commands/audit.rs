@@ -3,7 +3,10 @@
 use std::io::{self, BufWriter, Write};
 
 use serde_json::{Value, json};
-use tapstone::{AuditError, AuditRecord, format_instant, read_audit, verify_audit};
+use tapstone::{
+    AuditError, AuditHead, AuditRecord, format_instant, read_audit, read_audit_with_archive,
+    verify_audit, verify_audit_with_archive,
+};
 
 use crate::cli::{Audit, AuditArgs};
 use crate::exit::{COMPLETE, Failure, INCOMPLETE, stdout};
@@ -19,7 +22,12 @@ pub(crate) fn run(audit: &Audit) -> Result<u8, Failure> {
 fn show(args: &AuditArgs) -> Result<u8, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = COMPLETE;
-    for record in read_audit(&args.store)? {
+    let records = match &args.archive {
+        Some(archive) => read_audit_with_archive(&args.store, archive)?,
+        None => read_audit(&args.store)?,
+    };
+    tell_behind(records.behind());
+    for record in records {
         match record {
             Ok(record) => writeln!(out, "{}", line(&record, args.json)).map_err(stdout)?,
             Err(AuditError::Broken(place)) => {
@@ -31,6 +39,16 @@ fn show(args: &AuditArgs) -> Result<u8, Failure> {
     }
     out.flush().map_err(stdout)?;
     Ok(code)
+}
+
+/// Says that what was archived is not there.
+fn tell_behind(behind: Option<AuditHead>) {
+    if let Some(AuditHead { sequence, hash }) = behind {
+        text::complain(&format_args!(
+            "records up to {sequence} were archived and are not here: this begins behind the archive \
+             mark ({hash}); --archive FOLDER looks for them where they were taken to"
+        ));
+    }
 }
 
 /// What was written as JSON is shown as JSON; what was not, as text.
@@ -49,18 +67,22 @@ fn line(record: &AuditRecord, as_json: bool) -> String {
 }
 
 fn verify(args: &AuditArgs) -> Result<u8, Failure> {
-    let report = verify_audit(&args.store)?;
+    let report = match &args.archive {
+        Some(archive) => verify_audit_with_archive(&args.store, archive)?,
+        None => verify_audit(&args.store)?,
+    };
+    tell_behind(report.behind);
     let mut out = io::stdout().lock();
     let breaks = report.breaks.iter().map(ToString::to_string).collect::<Vec<_>>();
     if args.json {
-        let head =
-            report.head.map(|it| json!({ "sequence": it.sequence, "hash": it.hash.to_string() }));
+        let head = |it: AuditHead| json!({ "sequence": it.sequence, "hash": it.hash.to_string() });
         let report = json!({
             "sound": report.is_sound(),
             "records": report.records,
             "first": report.first.map(format_instant),
             "last": report.last.map(format_instant),
-            "head": head,
+            "head": report.head.map(head),
+            "behind": report.behind.map(head),
             "breaks": breaks,
             "more_breaks": report.more_breaks,
         });

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod audit;
+mod compliance;
 mod config;
 mod expiring;
 mod extcap;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Seal(args) => report::seal(args),
         Command::Capture(args) | Command::Serve(args) => serve::run(args),
         Command::Flush(args) => report::flush(args),
+        Command::Report(args) => compliance::run(args),
         Command::Hold(args) => hold::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Config(args) => config::run(args),

@@ -1,6 +1,7 @@
 //! The configuration of a server: one TOML file, the environment over it, and what was typed over
 //! both.
 
+mod audit;
 mod capture;
 mod keys;
 mod layers;
@@ -20,6 +21,7 @@ use crate::cli::ConfigSources;
 use crate::listen::{ListenError, ListenSettings, Listener};
 use crate::monitoring::{LogError, LogSettings, MonitoringSettings, TraceSettings};
 use crate::service::Limits;
+use audit::{AuditSettings, AuditSettingsError};
 use capture::{CaptureSettings, CaptureSettingsError};
 pub(crate) use keys::{DEFAULT_FILE, keys};
 use layers::Layers;
@@ -39,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) capture: CaptureSettings,
     /// How long packets are kept.
     pub(crate) retention: RetentionSettings,
+    /// What becomes of the audit log's files.
+    pub(crate) audit: AuditSettings,
     /// What the state follows from.
     pub(crate) state: StateSettings,
     /// Where to be watched.
@@ -93,6 +97,9 @@ pub(crate) enum ConfigError {
     /// What is left out makes no sense.
     #[error(transparent)]
     Capture(#[from] CaptureSettingsError),
+    /// What becomes of the audit log makes no sense.
+    #[error(transparent)]
+    Audit(#[from] AuditSettingsError),
     /// How long packets are kept makes no sense.
     #[error(transparent)]
     Retention(#[from] RetentionError),
@@ -203,6 +210,7 @@ impl Config {
         }
         self.capture.thinning()?;
         self.retention.retention(false)?;
+        self.audit.archive()?;
         self.state.thresholds()?;
         self.log.check()?;
         self.traces.check()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tapstone::{AuditLog, Completeness, Selection, Timestamp, format_instant};
+use tapstone::{AuditLog, Completeness, Hold, Selection, Timestamp, format_instant};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tonic::Status;
@@ -29,6 +29,8 @@ pub(super) struct Asked {
     span: Span,
     began: Instant,
     outcome: Outcome,
+    /// The hold that it was about.
+    hold: Option<Value>,
 }
 
 /// What became of a request.
@@ -62,7 +64,7 @@ impl Audit {
         let sequence = self.append(&entry).await?;
         let outcome = Outcome { what: "broken off", packets: 0, bytes: 0 };
         let (log, span, began) = (self.0.clone(), who.span.clone(), Instant::now());
-        Ok(Asked { log, sequence, method, span, began, outcome })
+        Ok(Asked { log, sequence, method, span, began, outcome, hold: None })
     }
 
     /// Tells of a request that was refused.
@@ -111,6 +113,12 @@ impl Asked {
     pub(super) fn outcome(&mut self, what: &'static str, packets: u64, bytes: u64) {
         self.outcome = Outcome { what, packets, bytes };
     }
+
+    /// Says what hold it was about.
+    pub(super) fn about(&mut self, hold: &Hold) {
+        let (by, reason) = (shortened(&hold.by), shortened(&hold.reason));
+        self.hold = Some(json!({ "id": hold.id, "by": by, "reason": reason }));
+    }
 }
 
 impl Drop for Asked {
@@ -121,13 +129,16 @@ impl Drop for Asked {
         tracing::info!(parent: &self.span, outcome = what, packets, bytes, millis, "answered");
         // Without a runtime the server is gone, and an entry without its end says just that.
         let Ok(runtime) = Handle::try_current() else { return };
-        let entry = json!({
+        let mut entry = json!({
             "event": "answered",
             "of": self.sequence,
             "outcome": what,
             "packets": packets,
             "bytes": bytes,
         });
+        if let Some(hold) = self.hold.take() {
+            entry["hold"] = hold;
+        }
         let log = self.log.clone();
         runtime.spawn(async move {
             if let Err(error) = log.append(entry.to_string().as_bytes()).await {

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use tapstone::{
-    AuditError, CatalogError, HoldError, ImportError, IngestError, ParseCursorError, QueryError,
-    SealFailure,
+    AuditError, CatalogError, HoldError, ImportError, IngestError, MaintainError, ParseCursorError,
+    QueryError, SealFailure,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -78,6 +78,16 @@ pub(crate) fn hold(error: &HoldError) -> Status {
         HoldError::Ledger(_) => (Code::Unavailable, "STORE", None),
     };
     status(code, reason, field, error.to_string())
+}
+
+/// A report cannot be made.
+pub(crate) fn report(error: &MaintainError) -> Status {
+    let (code, reason) = match error {
+        MaintainError::UnderWay(_) => (Code::Aborted, "UNDER_WAY"),
+        MaintainError::GaveWay { .. } => (Code::Aborted, "GAVE_WAY"),
+        _ => (Code::Unavailable, "STORE"),
+    };
+    status(code, reason, None, error.to_string())
 }
 
 /// What cannot be told to the audit log is not done.

@@ -1,7 +1,7 @@
 //! Holds: what retention must not touch.
 
 use serde_json::{Value, json};
-use tapstone::{HoldError, Selection, Store};
+use tapstone::{Hold, HoldError, Selection, Store};
 use tapstone_client::proto;
 use tonic::Status;
 
@@ -17,7 +17,8 @@ pub(super) async fn add(
     let selection = convert::selection(request.selection).map_err(errors::cursor)?;
     let what = question(&selection, &request.reason);
     let new = convert::new_hold(selection, request.reason, asker.grant.identity.to_string());
-    let hold = change(service, asker, ("AddHold", what), move |it| it.add_hold(&new)).await?;
+    let add = move |it: &Store| it.add_hold(&new);
+    let hold = change(service, asker, ("AddHold", what), add, |it| Some(it)).await?;
     Ok(proto::AddHoldResponse { hold: Some(convert::hold(&hold)) })
 }
 
@@ -27,7 +28,8 @@ pub(super) async fn remove(
     asker: &Asker,
 ) -> Result<proto::RemoveHoldResponse, Status> {
     let what = json!({ "hold": id });
-    let hold = change(service, asker, ("RemoveHold", what), move |it| it.remove_hold(id)).await?;
+    let remove = move |it: &Store| it.remove_hold(id);
+    let hold = change(service, asker, ("RemoveHold", what), remove, |it| Some(it)).await?;
     Ok(proto::RemoveHoldResponse { hold: Some(convert::hold(&hold)) })
 }
 
@@ -35,7 +37,7 @@ pub(super) async fn accept(
     service: &Service,
     asker: &Asker,
 ) -> Result<proto::AcceptHoldsResponse, Status> {
-    change(service, asker, ("AcceptHolds", Value::Null), Store::accept_holds).await?;
+    change(service, asker, ("AcceptHolds", Value::Null), Store::accept_holds, |()| None).await?;
     Ok(proto::AcceptHoldsResponse {})
 }
 
@@ -54,9 +56,13 @@ async fn change<T: Send + 'static>(
     asker: &Asker,
     (method, what): (&'static str, Value),
     work: impl FnOnce(&Store) -> Result<T, HoldError> + Send + 'static,
+    hold_of: impl FnOnce(&T) -> Option<&Hold>,
 ) -> Result<T, Status> {
     let mut asked = service.audit.asked(asker, method, what).await?;
     let done = service.blocking(work).await?;
+    if let Some(hold) = done.as_ref().ok().and_then(hold_of) {
+        asked.about(hold);
+    }
     asked.outcome(if done.is_ok() { "done" } else { "failed" }, 0, 0);
     done.map_err(|error| errors::hold(&error))
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 pub(crate) mod audit;
+mod audit_summary;
 pub(crate) mod convert;
 mod deadline;
 pub(crate) mod errors;
@@ -12,6 +13,7 @@ mod holds;
 mod import;
 mod places;
 mod query;
+pub(crate) mod report;
 mod request_id;
 pub(crate) mod state;
 mod watch;
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use serde_json::Value;
-use tapstone::{QueryError, Selection, Store};
+use tapstone::{ArchiveOptions, QueryError, Selection, Store};
 use tapstone_client::proto;
 use tapstone_client::proto::admin_server::{Admin, AdminServer};
 use tapstone_client::proto::tapstone_server::{Tapstone, TapstoneServer};
@@ -47,6 +49,8 @@ pub(crate) struct Service {
     store: Store,
     admission: Arc<Admission>,
     audit: Audit,
+    /// What a report archives of the audit log.
+    archive: Option<ArchiveOptions>,
     /// Told when the server is about to end: what would go on for ever ends then.
     ending: Arc<tell::Sender<bool>>,
 }
@@ -58,7 +62,13 @@ impl Service {
     pub(crate) fn new(store: Store, limits: Limits) -> Service {
         let audit = Audit::new(store.audit());
         let (admission, ending) = (Arc::new(Admission::new(limits)), Arc::default());
-        Service { store, admission, audit, ending }
+        Service { store, admission, audit, archive: None, ending }
+    }
+
+    /// What a report archives of the audit log.
+    #[must_use]
+    pub(crate) fn archiving(self, archive: ArchiveOptions) -> Service {
+        Service { archive: Some(archive), ..self }
     }
 
     /// Ends what would go on for ever.
@@ -271,6 +281,14 @@ impl Admin for Service {
             0,
         );
         Ok(Response::new(convert::checked(&report)))
+    }
+
+    async fn report(
+        &self,
+        request: Request<proto::ReportRequest>,
+    ) -> Result<Response<proto::ReportResponse>, Status> {
+        let asker = gate::asker(&request)?;
+        report::make(self, request.into_inner(), &asker).await.map(Response::new)
     }
 
     async fn add_hold(

@@ -10,6 +10,7 @@ mod holding;
 mod hostile;
 mod live;
 mod python;
+mod reporting;
 mod served;
 mod serving;
 mod stating;

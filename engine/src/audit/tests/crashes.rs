@@ -45,6 +45,12 @@ fn live(seed: u64, disk: Disk, fault: Option<(u64, Fault)>) -> Life {
                 for (number, content) in numbers.into_iter().zip(contents) {
                     life.acknowledged.extend(number.ok().map(|it| (changes, it, content)));
                 }
+                // What fails here is tried again below, or when the log is checked.
+                match random.u8(..6) {
+                    0 => drop(open.archive(None)),
+                    1 => drop(open.archive(Some("/elsewhere/archive"))),
+                    _ => {}
+                }
             }
         }
     });
@@ -66,7 +72,7 @@ impl Life {
             let mut open = Open::new().unwrap();
             let after = open.append(b"after").unwrap();
             assert_eq!(open.told.damage(), Vec::<String>::new(), "change {changes}");
-            for _ in 0..2 {
+            for step in 0..3 {
                 let report = verify_audit(Path::new(FOLDER)).unwrap();
                 assert_eq!(report.breaks, [], "change {changes}");
                 assert_eq!(report.records, after, "change {changes}");
@@ -75,8 +81,14 @@ impl Life {
                     let found = &records[sequence as usize - 1];
                     assert_eq!(found.content, content, "record {sequence}, change {changes}");
                 }
-                // Once while it is open, and once when it is not.
-                open.close();
+                assert_eq!(report.behind, None, "change {changes}");
+                // Once while it is open, once when what may go is in the archive, and once when
+                // it is closed.
+                if step == 0 {
+                    open.archive(None).unwrap();
+                } else {
+                    open.close();
+                }
             }
         });
         world.history()

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tapstone_wal::{Commits, Lsn, Piece, Wal};
 
-use super::super::{AuditBreakKind, AuditReport, verify_audit};
+use super::super::{AuditBreakKind, AuditReport, verify_audit, verify_audit_with_archive};
 use super::*;
 use crate::log_files::NO_SHARD;
 
@@ -55,11 +55,16 @@ fn entries() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
     prop::collection::vec(prop::collection::vec(entry, 1..6), 1..4)
 }
 
-/// The log's files, and the head.
+/// The log's files, the head, and the archive mark where there is one.
 fn all_files() -> Vec<PathBuf> {
     let mut all = files();
     all.push(layout().audit_head());
+    all.extend([layout().audit_mark()].into_iter().filter(|it| is_there(it)));
     all
+}
+
+fn is_there(path: &Path) -> bool {
+    blocking::file_len(path).unwrap().is_some()
 }
 
 /// Reads the log's records, changes them, and writes them again in files of the same lengths.
@@ -114,22 +119,21 @@ fn apply(damage: &Damage) -> bool {
         }
         Damage::RemoveFile(file) => blocking::remove(&all[file.index(all.len())]).unwrap(),
         Damage::RenameFiles(a, b) => {
-            let (a, b, aside) = (
-                &all[a.index(all.len())],
-                &all[b.index(all.len())],
-                Path::new("/store/audit/aside"),
-            );
+            let (a, b) = (&all[a.index(all.len())], &all[b.index(all.len())]);
+            let aside = &a.with_file_name("aside");
             let are_logs = [a, b].iter().all(|it| it.extension().unwrap() == "log");
-            if a == b || !are_logs {
+            if a == b || !are_logs || a.parent() != b.parent() {
                 return false;
             }
-            for (from, to) in [(a.as_path(), aside), (b, a), (aside, b)] {
+            for (from, to) in [(a, aside), (b, a), (aside, b)] {
                 blocking::rename(from, to).unwrap();
             }
         }
         Damage::RemoveFolder => {
             files().iter().for_each(|path| blocking::remove(path).unwrap());
-            blocking::remove_dir(&layout().audit()).unwrap();
+            let folders = [layout().audit_archive(), layout().audit()];
+            let folders = folders.iter().filter(|it| is_there(it));
+            folders.for_each(|it| blocking::remove_dir(it).unwrap());
         }
         Damage::RemoveRecord(it) => forge(|all| drop(all.remove(it.index(count)))),
         Damage::SwapRecords(a, b) => {
@@ -155,15 +159,25 @@ fn verify() -> AuditReport {
     verify_audit(Path::new(FOLDER)).unwrap()
 }
 
+/// All of it, what was archived included.
+fn verify_all() -> AuditReport {
+    verify_audit_with_archive(Path::new(FOLDER), &layout().audit_archive()).unwrap()
+}
+
 fn kinds(report: &AuditReport) -> Vec<(Option<u64>, AuditBreakKind)> {
     report.breaks.iter().map(|it| (it.sequence, it.what.clone())).collect()
 }
 
 proptest! {
     #[test]
-    fn whatever_is_done_to_a_closed_log_is_found(files in entries(), damage in damage()) {
-        Simulation::new(3, written(&files)).run(|| {
+    fn whatever_is_done_to_a_closed_log_is_found(
+        files in entries(), damage in damage(), is_archived in any::<bool>()
+    ) {
+        let disk = written(&files);
+        let disk = if is_archived { archived(disk) } else { disk };
+        Simulation::new(3, disk).run(|| {
             let whole = verify();
+            prop_assert_eq!(&whole, &verify_all());
             let count: usize = files.iter().map(Vec::len).sum();
             prop_assert!(whole.is_sound(), "{:?}", whole.breaks);
             prop_assert_eq!(whole.records, count as u64);
@@ -171,9 +185,13 @@ proptest! {
             let head = whole.head.unwrap();
             prop_assert_eq!((head.sequence, head.hash), (count as u64, last.hash));
             if apply(&damage) {
-                let report = verify();
+                let report = verify_all();
                 prop_assert!(!report.is_sound(), "{report:?}");
                 prop_assert!(report.records <= whole.records);
+                // Files that were archived may be taken away, the oldest first.
+                let report = verify();
+                let is_told = report.behind.is_some_and(|it| it.sequence > 0);
+                prop_assert!(!report.is_sound() || is_archived && is_told, "{report:?}");
             }
             Ok(())
         })?;
@@ -183,6 +201,12 @@ proptest! {
 #[test]
 fn every_flipped_byte_is_found() {
     let disk = written(&[vec![b"one".to_vec(), b"two".to_vec()], vec![b"three".to_vec()]]);
+    let archived = archived(disk.clone());
+    let tried: [u32; 2] = [disk, archived].map(|disk| every_flipped_byte(&disk));
+    assert!(tried[0] > 600 && tried[1] > tried[0], "{tried:?}");
+}
+
+fn every_flipped_byte(disk: &Disk) -> u32 {
     let paths = Simulation::new(4, disk.clone()).run(all_files);
     let mut tried = 0;
     for path in paths {
@@ -196,7 +220,7 @@ fn every_flipped_byte_is_found() {
             tried += 1;
         }
     }
-    assert!(tried > 600, "{tried}");
+    tried
 }
 
 #[test]

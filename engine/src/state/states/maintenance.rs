@@ -128,7 +128,7 @@ impl Maintenance {
     }
 
     /// The next step of the same task.
-    pub(in crate::state) fn next_step(self) -> Option<Maintenance> {
+    pub(crate) fn next_step(self) -> Option<Maintenance> {
         self.next().filter(|next| next.task() == self.task())
     }
 }
