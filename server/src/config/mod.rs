@@ -212,6 +212,7 @@ impl Config {
         self.retention.retention(false)?;
         self.audit.archive()?;
         self.state.thresholds()?;
+        self.state.webhook()?;
         self.log.check()?;
         self.traces.check()?;
         Ok(policy)
