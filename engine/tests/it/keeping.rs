@@ -19,7 +19,7 @@ use tapstone_packet::time::Timestamp;
 use crate::support::{copy, everything, import, open};
 
 /// Packets that no other capture has.
-fn capture(number: u8, packets: u32) -> Vec<u8> {
+pub(crate) fn capture(number: u8, packets: u32) -> Vec<u8> {
     let (mut writer, mut out) = (PcapngWriter::new("test"), Vec::new());
     let interface = Interface::new(LinkType::RAW);
     for packet in 0..packets {
@@ -60,7 +60,7 @@ fn wait_for(store: &Store, what: &str, is_it: impl Fn(&StateReport) -> bool) -> 
     }
 }
 
-fn wait_for_normal(store: &Store) -> StateReport {
+pub(crate) fn wait_for_normal(store: &Store) -> StateReport {
     let at_work = "NORMAL / OptimalFlow / IndexActive".parse().unwrap();
     wait_for(store, "NORMAL", |report| report.is_kept && report.state == at_work)
 }

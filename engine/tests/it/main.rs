@@ -12,6 +12,7 @@ mod frozen;
 mod holding;
 mod importing;
 mod keeping;
+mod killed;
 mod paging;
 mod planning;
 mod querying;
