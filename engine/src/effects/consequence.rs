@@ -28,7 +28,7 @@ const fn of_measure(measure: Pressure) -> &'static str {
                  longer"
             }
             BufferControl::ThrottleIngestion => {
-                "live packets are taken in smaller portions, and fewer flows and duplicates are \
+                "packets are taken in smaller portions, and fewer flows and duplicates are \
                  remembered: more is stored than is asked for"
             }
             BufferControl::ForceClear => {

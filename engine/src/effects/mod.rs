@@ -41,7 +41,7 @@ use crate::state::{
 pub struct Effects {
     /// Blocks of a ring that are read before anything else is looked after.
     pub read_blocks: usize,
-    /// Bytes of a batch of live packets at which it is handed over.
+    /// Bytes of a batch at which it is handed over.
     pub unit: usize,
     /// A live packet waits no longer for others to be written with; half of it passes between two
     /// commits.

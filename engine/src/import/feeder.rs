@@ -18,7 +18,8 @@ const PIECE_SIZE: usize = 256 << 10;
 pub(crate) struct Feeder<'k, R> {
     input: R,
     reader: CaptureReader,
-    /// Bytes of a batch's arena.
+    /// Bytes of a batch's arena: at most, and as it is wanted now.
+    unit_max: usize,
     unit: usize,
     known: &'k Known,
     source: Arc<str>,
@@ -68,6 +69,7 @@ impl<'k, R: Read> Feeder<'k, R> {
         Feeder {
             input,
             reader: CaptureReader::new(),
+            unit_max: unit,
             unit,
             following: !known.is_empty(),
             known,
@@ -80,6 +82,12 @@ impl<'k, R: Read> Feeder<'k, R> {
             interfaces: Arc::new([]),
             already: Already::default(),
         }
+    }
+
+    /// Fills batches up to so many bytes from now on, at most as many as at first. What is stored
+    /// already is followed in units as large as they were then.
+    pub(crate) fn scale(&mut self, unit: usize) {
+        self.unit = unit.clamp(1, self.unit_max);
     }
 
     /// Bytes of the stream consumed so far.
@@ -109,18 +117,24 @@ impl<'k, R: Read> Feeder<'k, R> {
     /// As [`fill`](Self::fill), but the batch may come back empty.
     fn fill_unchecked(&mut self, batch: &mut Batch) -> Result<Filled, ReadError> {
         batch.clear();
+        let unit = if self.following { self.unit_max } else { self.unit };
         let mut filled = self.carry.len();
-        if batch.arena.len() < self.unit.max(filled) {
-            batch.arena.resize(self.unit.max(filled), 0);
+        let length = unit.max(filled);
+        if batch.arena.len() < length {
+            batch.arena.resize(length, 0);
+        } else if batch.arena.capacity() > 2 * length {
+            // From before units became smaller.
+            batch.arena.truncate(length);
+            batch.arena.shrink_to(length);
         }
         batch.arena[..filled].copy_from_slice(&self.carry);
         let stored = if self.following {
-            filled = self.read_to(&mut batch.arena, filled, self.unit)?;
+            filled = self.read_to(&mut batch.arena, filled, unit)?;
             self.stored_prefix(&batch.arena[..filled])
         } else {
             None
         };
-        let (consumed, outcome) = self.parse(batch, &mut filled, stored)?;
+        let (consumed, outcome) = self.parse(batch, unit, &mut filled, stored)?;
 
         self.offset += consumed as u64;
         self.packets += batch.records.len() as u64;
@@ -165,6 +179,7 @@ impl<'k, R: Read> Feeder<'k, R> {
     fn parse(
         &mut self,
         batch: &mut Batch,
+        unit: usize,
         filled: &mut usize,
         stored: Option<usize>,
     ) -> Result<(usize, Filled), ReadError> {
@@ -194,13 +209,13 @@ impl<'k, R: Read> Feeder<'k, R> {
                 Ok(Step::Skipped { consumed }) => at += consumed,
                 Ok(Step::End) => break Filled::End,
                 Ok(Step::More { needed }) => {
-                    let full = *filled >= self.unit && at > 0;
+                    let full = *filled >= unit && at > 0;
                     if stored.is_some() || full {
                         break Filled::Batch;
                     }
                     self.hasher.update(&batch.arena[hashed..at]);
                     hashed = at;
-                    let piece = (*filled + PIECE_SIZE).min(self.unit);
+                    let piece = (*filled + PIECE_SIZE).min(unit);
                     // A single step may need more than the arena usually holds.
                     let target = piece.max(at + needed);
                     if batch.arena.len() < target {

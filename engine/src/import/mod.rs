@@ -139,9 +139,12 @@ impl Store {
         let known = if options.again { Known::default() } else { self.known()? };
         let mut feeder = Feeder::new(source, options.name.into(), &known, self.inner.sizes.unit);
         let mut pipe = Pipe::new(self, options.name);
+        let mut effects = self.inner.orders.follow();
         let mut report = ImportReport::default();
         loop {
             let mut batch = pipe.spare()?;
+            effects.keep_up();
+            feeder.scale(effects.seen().unit);
             let filled = feeder.fill(&mut batch).map_err(|error| ImportError::Read {
                 name: options.name.to_owned(),
                 offset: error.offset,

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tapstone::effects::{Effects, Relief};
 use tapstone::state::{State, TopState};
-use tapstone::{ImportOptions, OpenOptions, Retention, Sizes, Store};
+use tapstone::{ImportOptions, OpenOptions, Progress, Retention, Sizes, Store};
 use tapstone_benches::workload::Workload;
 
 use crate::support::everything;
@@ -73,6 +74,44 @@ fn a_store_takes_gives_and_indexes_the_same_whatever_is_in_force() {
     let store = Store::open(dir.path(), OpenOptions::default()).unwrap();
     assert_eq!(everything(&store).len(), expected);
     assert_eq!((store.check().damage, store.info().unwrap().unindexed), (vec![], 0));
+}
+
+/// While it is under way, too; and what was taken in so is known again, whatever is in force then.
+#[test]
+fn an_import_goes_in_smaller_portions_while_memory_is_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, sizes) = open(dir.path(), 1);
+    let capture = capture(400_000);
+    let throttle = "PRESSURE / MemoryPressure / BufferControl / ThrottleIngestion";
+    let throttled = Effects::of(&BTreeSet::from([throttle.parse().unwrap()]), &sizes);
+    let normal = Effects::normal(&sizes);
+    assert_eq!(throttled.unit, sizes.unit / 4);
+    let portions = |before: &Effects, after: &Effects| {
+        store.apply_effects(before);
+        let portions = AtomicUsize::new(0);
+        let progress = |progress: Progress| {
+            portions.fetch_add(1, Ordering::Relaxed);
+            if progress.bytes > 200_000 {
+                store.apply_effects(after);
+            }
+        };
+        let progress: Option<&(dyn Fn(Progress) + Sync)> = Some(&progress);
+        let options = ImportOptions { name: "a.pcap", again: true, progress };
+        store.import(&capture[..], options).unwrap();
+        portions.into_inner()
+    };
+    let (whole, half) = (portions(&normal, &normal), portions(&normal, &throttled));
+    let small = portions(&throttled, &throttled);
+    assert!((3 * whole..7 * whole).contains(&small), "{whole}, {half}, {small}");
+    assert!((whole + 20..small - 20).contains(&half), "{whole}, {half}, {small}");
+    for effects in [normal, throttled] {
+        store.apply_effects(&effects);
+        let report = store.import(&capture[..], ImportOptions::default()).unwrap();
+        assert!(report.is_refused(), "{report:?}");
+    }
+    let mut all: Vec<_> = everything(&store).into_iter().map(|it| it.data).collect();
+    all.sort();
+    assert!(all.chunks(3).all(|it| it[0] == it[2]), "each is there three times");
 }
 
 #[test]
