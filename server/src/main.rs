@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod alerting;
 mod backend;
 mod cli;
 mod commands;

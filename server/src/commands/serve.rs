@@ -17,6 +17,7 @@ use tonic_health::server::HealthReporter;
 use super::expiring::expire;
 use super::live::{self, Live};
 use crate::access::Policy;
+use crate::alerting::Alerting;
 use crate::backend::{open, socket};
 use crate::cli::Serve;
 use crate::config::{Config, ConfigError, Loaded};
@@ -66,6 +67,7 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     let thinning = thinning.map_err(ServeError::from)?;
     let thresholds = config.state.thresholds().map_err(ConfigError::from);
     let thresholds = thresholds.map_err(ServeError::from)?;
+    let webhook = config.state.webhook().map_err(ConfigError::from).map_err(ServeError::from)?;
     let sources = live::open(&args.live, &thinning, shards)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().thread_name("serve").build().map_err(Failure::Runtime)?;
@@ -79,8 +81,15 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     // Behind that: what is captured from is looked at too.
     store.keep(KeepOptions { thresholds, retention }).map_err(ServeError::from)?;
     let expiring = runtime.spawn(expire(store.clone(), retention));
+    let alerting = webhook.map(|webhook| {
+        let _within = runtime.enter();
+        Alerting::start(store.clone(), webhook)
+    });
     let served = runtime.block_on(serve(args, &config, policy, &store, live));
     expiring.abort();
+    if let Some(alerting) = alerting {
+        runtime.block_on(alerting.end());
+    }
     drop(telling);
     // What still runs holds the store open.
     runtime.shutdown_timeout(DRAIN);

@@ -204,6 +204,7 @@ impl Config {
         self.capture.thinning()?;
         self.retention.retention(false)?;
         self.state.thresholds()?;
+        self.state.webhook()?;
         self.log.check()?;
         self.traces.check()?;
         Ok(policy)

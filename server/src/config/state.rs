@@ -1,10 +1,12 @@
 //! What the storage state machine decides by, as it is configured.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tapstone::state::{Bounds, ThresholdError, Thresholds};
 
+use crate::alerting::{Webhook, WebhookError};
 use crate::quantity;
 
 /// From what on the gauges mean what, and how long things must last.
@@ -25,6 +27,12 @@ pub(crate) struct StateSettings {
     pub(crate) step: String,
     /// How long pressure goes on before not everything is kept.
     pub(crate) sustained: String,
+    /// Where alerts are sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) webhook: Option<String>,
+    /// The authorities that are believed there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) webhook_ca: Option<PathBuf>,
 }
 
 /// Settings that make no sense.
@@ -41,10 +49,19 @@ pub(crate) enum StateSettingsError {
     /// Together they make no sense: all mistakes at once.
     #[error("state:{}", list(.0))]
     Senseless(Vec<ThresholdError>),
+    /// Alerts cannot be sent.
+    #[error(transparent)]
+    Webhook(Box<WebhookError>),
 }
 
 fn list(mistakes: &[ThresholdError]) -> String {
     mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect()
+}
+
+impl From<WebhookError> for StateSettingsError {
+    fn from(error: WebhookError) -> Self {
+        StateSettingsError::Webhook(Box::new(error))
+    }
 }
 
 impl Default for StateSettings {
@@ -54,7 +71,17 @@ impl Default for StateSettings {
         let [memory, space, backlog, pipeline] = [memory, space, backlog, pipeline].map(written);
         let [dwell, step, sustained] =
             [dwell, step, sustained].map(|time| format!("{}s", time.as_secs()));
-        StateSettings { memory, space, backlog, pipeline, dwell, step, sustained }
+        StateSettings {
+            memory,
+            space,
+            backlog,
+            pipeline,
+            dwell,
+            step,
+            sustained,
+            webhook: None,
+            webhook_ca: None,
+        }
     }
 }
 
@@ -81,6 +108,19 @@ impl StateSettings {
         };
         thresholds.check().map_err(StateSettingsError::Senseless)?;
         Ok(thresholds)
+    }
+
+    /// Where alerts are sent.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be sent there.
+    pub(crate) fn webhook(&self) -> Result<Option<Webhook>, StateSettingsError> {
+        match (&self.webhook, &self.webhook_ca) {
+            (Some(address), ca) => Ok(Some(Webhook::new(address, ca.as_deref())?)),
+            (None, Some(_)) => Err(WebhookError::NoTls.into()),
+            (None, None) => Ok(None),
+        }
     }
 }
 

@@ -24,4 +24,4 @@ pub(crate) use error::{ListenError, TlsError};
 pub(crate) use incoming::Incoming;
 pub(crate) use listener::Listener;
 pub(crate) use settings::{ClientCertificates, ListenSettings, TlsSettings};
-pub(crate) use tls::Tls;
+pub(crate) use tls::{Tls, authorities};

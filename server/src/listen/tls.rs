@@ -79,25 +79,26 @@ fn client_verifier(
             _ => Ok(WebPkiClientVerifier::no_client_auth()),
         };
     };
-    let roots = Arc::new(authorities(path)?);
+    let roots = Arc::new(authorities("client_ca", path)?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
     let builder = match settings.client_certificates(tokens) {
         ClientCertificates::Required => builder,
         ClientCertificates::Optional => builder.allow_unauthenticated(),
     };
-    builder.build().map_err(|cause| content(path, cause.to_string()))
+    builder.build().map_err(|cause| content("client_ca", path, cause.to_string()))
 }
 
-fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+/// The authorities in a file, of which `what` says what it is for.
+pub(crate) fn authorities(what: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for (index, certificate) in pem::certificates("client_ca", path)?.into_iter().enumerate() {
+    for (index, certificate) in pem::certificates(what, path)?.into_iter().enumerate() {
         roots.add(certificate).map_err(|cause| {
-            content(path, format!("certificate {} in it cannot be used: {cause}", index + 1))
+            content(what, path, format!("certificate {} in it cannot be used: {cause}", index + 1))
         })?;
     }
     Ok(roots)
 }
 
-fn content(path: &Path, problem: String) -> TlsError {
-    TlsError::Content { what: "client_ca", path: path.to_owned(), problem }
+fn content(what: &'static str, path: &Path, problem: String) -> TlsError {
+    TlsError::Content { what, path: path.to_owned(), problem }
 }

@@ -98,6 +98,8 @@ impl Metrics {
         gauge!("tapstone_retention_falls_short").set(f64::from(u8::from(held.falls_short)));
         info.captures.iter().for_each(count_capture);
         gauge_state(info.state.as_ref().filter(|it| it.is_kept));
+        let urgency = self.store.outlook().and_then(|it| it.urgency);
+        gauge!("tapstone_alert").set(urgency.map_or(0.0, |it| f64::from(it as u8 + 1)));
         Ok(())
     }
 }
@@ -182,6 +184,11 @@ pub(crate) mod count {
         counter!("tapstone_refused_total", "reason" => reason).increment(1);
     }
 
+    /// Of an alert it is decided whether somebody was told.
+    pub(crate) fn alert(outcome: &'static str) {
+        counter!("tapstone_alerts_total", "outcome" => outcome).increment(1);
+    }
+
     /// A record went into the audit log.
     pub(crate) fn audit_record() {
         counter!("tapstone_audit_records_total").increment(1);
@@ -195,6 +202,7 @@ fn describe() {
     describe_gauge!("tapstone_active_state", "All states: 1 for those that hold.");
     describe_gauge!("tapstone_reading", "What the worst gauge of a source shows, of 1.");
     describe_gauge!("tapstone_reading_level", "0 calm, 1 easing, 2 high, 3 exhausted.");
+    describe_gauge!("tapstone_alert", "0 none, 1 notice, 2 warning, 3 alarm.");
     describe_counter!("tapstone_transitions_total", "Transitions in the life of the store.");
     describe_gauge!("tapstone_unrecorded_transitions", "Transitions that are not in the ledger.");
     describe_gauge!("tapstone_troubles", "What the store cannot do of what keeps it.");
@@ -244,6 +252,7 @@ fn describe() {
     describe_counter!("tapstone_capture_lost_packets_total", "Live packets lost.");
     describe_counter!("tapstone_capture_shed_packets_total", "Live packets shed, by their flows.");
     describe_counter!("tapstone_refused_total", "Requests that were not let in.");
+    describe_counter!("tapstone_alerts_total", "Alerts for the webhook: delivered, given up.");
     describe_counter!("tapstone_audit_records_total", "Records written to the audit log.");
     describe_counter!("tapstone_connections_total", "Connections that were let in.");
     describe_counter!("tapstone_handshakes_failed_total", "TLS handshakes that failed.");

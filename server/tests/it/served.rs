@@ -1,5 +1,6 @@
 //! A server process for tests.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -65,6 +66,11 @@ impl Served {
         self.log.lock().unwrap().iter().filter(|line| line.contains(words)).count()
     }
 
+    /// What it says, also after it has ended.
+    pub(crate) fn log(&self) -> Arc<Mutex<Vec<String>>> {
+        Arc::clone(&self.log)
+    }
+
     /// The address that its log has behind these words.
     pub(crate) fn address_after(&self, words: &str) -> String {
         let line = self.wait_for(words);
@@ -97,4 +103,19 @@ impl Drop for Served {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Limits the address space of a process so that so many hundredths are used from now on; not at all
+/// for 0.
+pub(crate) fn limit_address_space(process: u32, hundredths: u64) {
+    let pid = process.to_string();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
+    let kib: u64 = size.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+    let limit = match hundredths {
+        0 => "unlimited".to_owned(),
+        some => (kib * 1024 / some * 100).to_string(),
+    };
+    let words = ["--pid", &pid, &format!("--as={limit}:unlimited")];
+    assert!(Command::new("prlimit").args(words).status().unwrap().success());
 }
