@@ -45,6 +45,16 @@ impl Disk {
         Ok(it.f_bavail * it.f_frsize)
     }
 
+    /// What it is on, as the kernel numbers devices.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not say.
+    pub fn device(&self) -> io::Result<String> {
+        let number = rustix::fs::stat(&self.place)?.st_dev;
+        Ok(format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number)))
+    }
+
     /// Writes and syncs wait from now on.
     ///
     /// # Errors

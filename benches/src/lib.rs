@@ -4,6 +4,8 @@
 
 #[cfg(feature = "live")]
 pub mod disk;
+#[cfg(feature = "live")]
+pub mod group;
 #[cfg(feature = "load")]
 pub mod hostile;
 pub mod large_store;

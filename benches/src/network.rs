@@ -14,6 +14,8 @@ use nix::sys::socket::{
 };
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::group::Group;
+
 /// Datagrams that one call sends.
 const TOGETHER: usize = 64;
 
@@ -64,6 +66,16 @@ impl Network {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]);
         // Who reaches a limit on files' sizes is killed otherwise.
+        command.args(["env", "--ignore-signal=XFSZ"]).arg(program);
+        command
+    }
+
+    /// A command that runs in it and in a control group. What the system says of groups is there too,
+    /// which [`Network::command`] hides.
+    #[must_use]
+    pub fn command_in(&self, group: &Group, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = group.command("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.name));
         command.args(["env", "--ignore-signal=XFSZ"]).arg(program);
         command
     }
@@ -146,6 +158,8 @@ impl Drop for Network {
 pub enum Flows {
     /// All of one.
     One,
+    /// Each of a flow of its own, as a scan sends them.
+    Each,
     /// Of each flow seven, as much as most conversations have, with those of [`Flows::AT_ONCE`]
     /// between them.
     Short,
@@ -161,6 +175,7 @@ impl Flows {
     fn of(self, number: u64) -> u64 {
         match self {
             Flows::One => 0,
+            Flows::Each => number,
             Flows::Short => {
                 let group = number / (Self::AT_ONCE * Self::PACKETS);
                 group * Self::AT_ONCE + number % Self::AT_ONCE

@@ -298,7 +298,7 @@ impl Shard {
     async fn begin(&self) -> Result<Open, IngestError> {
         let sequence = self.context.next_sequence.fetch_add(1, Ordering::Relaxed);
         let context = &self.context;
-        let writer = SegmentWriter::create(
+        let mut writer = SegmentWriter::create(
             &context.layout.segments(),
             &context.keys,
             context.store,
@@ -308,6 +308,7 @@ impl Shard {
             context.sizes.block,
         )
         .await?;
+        writer.at_disk = Arc::clone(&self.view.published.at_disk);
         let wal = self.begin_log(&writer, sequence).await;
         // A segment without a log means nothing, and more would come as long as the disk is full.
         let wal = wal.inspect_err(|_| drop(blocking::remove(writer.path())))?;
@@ -437,7 +438,7 @@ impl Shard {
         for (unit, _) in &open.uncommitted {
             open.wal.append(Record::Stored(unit.clone()).encode());
         }
-        open.wal.commit().await?;
+        open.writer.at_disk.during(open.wal.commit()).await?;
         open.uncommitted.drain(..).for_each(|(_, entry)| entry.store());
         open.durable_units = open.writer.map().units.len();
         let durable = Arc::new(open.writer.durable_part(open.durable_units));

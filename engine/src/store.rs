@@ -339,6 +339,11 @@ impl Store {
         &self.inner.commands[shard]
     }
 
+    /// Whether a shard waits for the disk.
+    pub(crate) fn is_at_disk(&self, shard: usize) -> bool {
+        self.inner.looks[shard].1.at_disk.is_waiting()
+    }
+
     /// What can be read of the segments that are being written.
     fn open_segments(&self) -> impl Iterator<Item = Arc<Segment>> {
         self.inner.looks.iter().filter_map(|(_, published)| published.durable())

@@ -1,7 +1,7 @@
 //! What became of the packets that came.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::clock_steps::{ClockStep, ClockWatch};
 use super::loss::LossCause;
@@ -77,6 +77,8 @@ pub(crate) struct Counters {
     pub(super) shed: [AtomicU64; ShedFlow::ALL.len()],
     /// Captured bytes that a shard has, and of which it is not decided whether they are durable.
     pub(super) waiting_bytes: AtomicU64,
+    /// Whether no batch is left: its shard has them all, or takes no more.
+    pub(super) stuck: AtomicBool,
     /// How often the kernel has said how many packets came.
     pub(super) counted: AtomicU64,
 }

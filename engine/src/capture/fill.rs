@@ -348,7 +348,10 @@ impl Filler {
             Ok(returned) => returned,
             Err(_) => {
                 state.waited = true;
-                state.back.1.recv().await.map_err(|_| IngestError::Lost)?
+                self.counters.stuck.store(true, Ordering::Relaxed);
+                let returned = state.back.1.recv().await;
+                self.counters.stuck.store(false, Ordering::Relaxed);
+                returned.map_err(|_| IngestError::Lost)?
             }
         };
         let (batch, result) = returned;

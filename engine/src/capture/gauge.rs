@@ -46,6 +46,11 @@ impl LiveRing {
         self.counters.waiting_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether what comes must wait in the ring until its shard has done something.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.counters.stuck.load(Ordering::Relaxed)
+    }
+
     /// How often the kernel has said how many packets came to it.
     pub(crate) fn counted(&self) -> u64 {
         self.counters.counted.load(Ordering::Relaxed)

@@ -32,7 +32,7 @@ impl Meter {
     pub(super) fn sample(&mut self, store: &Store) {
         let rings = store.live_rings();
         self.samples.push(Sample {
-            backlog: worst(rings.iter().map(|ring| backlog(ring, &store.inner.sizes))),
+            backlog: worst(rings.iter().map(|ring| backlog(store, ring))),
             queue: worst(rings.iter().map(|ring| queue(store, ring))),
             ring: worst(rings.iter().filter_map(filled)),
         });
@@ -69,9 +69,12 @@ fn storage(store: &Store, keep_free: Option<Free>, backlog: Part) -> StorageGaug
 }
 
 /// What of a ring's packets waits for the disk: its batches are with the shard, or their units are
-/// written and not durable yet.
-fn backlog(ring: &LiveRing, sizes: &Sizes) -> Part {
-    Part { used: ring.waiting_bytes(), of: backlog_max(sizes) }
+/// written and not durable yet. Where writes take long and syncs do not, the last is never much:
+/// while no batch is left on the disk's account, no more may wait.
+fn backlog(store: &Store, ring: &LiveRing) -> Part {
+    let of = backlog_max(&store.inner.sizes);
+    let is_all = ring.is_stuck() && store.is_at_disk(ring.shard);
+    Part { used: if is_all { of } else { ring.waiting_bytes() }, of }
 }
 
 /// So many bytes of a ring wait for the disk at most, in NORMAL.

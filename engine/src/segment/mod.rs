@@ -9,6 +9,7 @@
 //! [`writer`] streams units to an open file and finishes it; [`reader`] reads a sealed one;
 //! [`scan`] finds what verifies in one that was left open.
 
+pub(crate) mod at_disk;
 pub(crate) mod block;
 pub(crate) mod description;
 pub(crate) mod directory;

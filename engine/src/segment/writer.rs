@@ -12,6 +12,7 @@ use tapstone_runtime::{aside, blocking, random_bytes, yield_if_needed};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
+use super::at_disk::AtDisk;
 use super::block::{BlockSealer, Owner};
 use super::description::{BlockPlace, Checkpoint, Unit};
 use super::directory::{self, Entry, TimeSpan};
@@ -50,6 +51,8 @@ pub(crate) struct SegmentWriter {
     interfaces: HashMap<Interface, u32>,
     sealer: BlockSealer,
     block_size: usize,
+    /// Told while this waits for the disk.
+    pub(crate) at_disk: Arc<AtDisk>,
 }
 
 /// The packets of a unit in the order in which they are stored: by flow.
@@ -115,6 +118,7 @@ impl SegmentWriter {
             interfaces: HashMap::new(),
             sealer: BlockSealer::default(),
             block_size,
+            at_disk: Arc::default(),
         })
     }
 
@@ -234,7 +238,7 @@ impl SegmentWriter {
             time_max: max,
             crc,
         });
-        self.appender.append(stored).await?;
+        self.at_disk.during(self.appender.append(stored)).await?;
         self.next_block += 1;
         Ok(())
     }
@@ -260,16 +264,20 @@ impl SegmentWriter {
         end.description_length = U32::new(description.len() as u32);
         end.description_crc = U32::new(crc32c::crc32c(&description));
         let end = end.finish();
-        self.appender.append(end.as_bytes()).await?;
-        self.appender.append(&description).await?;
-        self.appender.pad().await?;
-        self.appender.flush().await?;
+        let appender = &mut self.appender;
+        let written = async {
+            appender.append(end.as_bytes()).await?;
+            appender.append(&description).await?;
+            appender.pad().await?;
+            appender.flush().await
+        };
+        self.at_disk.during(written).await?;
         Ok(StoredUnit { end, description })
     }
 
     /// Makes everything written so far durable.
     pub(crate) async fn sync(&self) -> Result<(), WriteError> {
-        Ok(self.appender.file().sync_data().await?)
+        Ok(self.at_disk.during(self.appender.file().sync_data()).await?)
     }
 
     /// Ends a segment that could not be written on. What stands behind its first `units` units is cut
@@ -293,8 +301,8 @@ impl SegmentWriter {
         let (owner, header) = (self.owner, self.opened.header);
         let trailer = SegmentTrailer::new(owner.store, owner.segment, place, &totals, header);
         self.appender.append(trailer.as_bytes()).await?;
-        self.appender.flush().await?;
-        self.appender.file().sync_data().await?;
+        self.at_disk.during(self.appender.flush()).await?;
+        self.at_disk.during(self.appender.file().sync_data()).await?;
         let stored_bytes = self.appender.position();
         self.appender.file().clone().close().await?;
         let path = self.path.clone();

@@ -12,6 +12,7 @@ use crate::capture::loss::Loss;
 use crate::flows::rows::rows;
 use crate::flows::tracker::Tracker;
 use crate::id::SegmentId;
+use crate::segment::at_disk::AtDisk;
 use crate::segment::reader::Segment;
 
 /// What a shard can be asked at any time; it answers between two blocks that it writes.
@@ -35,7 +36,11 @@ pub(crate) struct OpenView {
 
 /// What anybody may look at without asking the shard, which may be busy.
 #[derive(Debug, Default)]
-pub(crate) struct Published(Mutex<State>);
+pub(crate) struct Published {
+    state: Mutex<State>,
+    /// Whether its open segment waits for the disk.
+    pub(crate) at_disk: Arc<AtDisk>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -63,7 +68,7 @@ impl Published {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("no holder of the lock panics")
+        self.state.lock().expect("no holder of the lock panics")
     }
 }
 

@@ -241,6 +241,7 @@ fn check(folder: &Path, (told, stored): &(Vec<(u64, String)>, u32)) -> Transitio
 }
 
 /// Kills children on one store, in one state after the other.
+#[expect(clippy::print_stdout, reason = "figures of a test, for those who ask for them")]
 fn kill_in(cases: &[Case]) {
     let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
     let mut last: Option<Transition> = None;

@@ -51,11 +51,17 @@ pub(crate) enum StateSettingsError {
     Senseless(Vec<ThresholdError>),
     /// Alerts cannot be sent.
     #[error(transparent)]
-    Webhook(#[from] WebhookError),
+    Webhook(Box<WebhookError>),
 }
 
 fn list(mistakes: &[ThresholdError]) -> String {
     mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect()
+}
+
+impl From<WebhookError> for StateSettingsError {
+    fn from(error: WebhookError) -> Self {
+        StateSettingsError::Webhook(Box::new(error))
+    }
 }
 
 impl Default for StateSettings {

@@ -7,6 +7,7 @@ mod alerting;
 mod commands;
 mod crash;
 mod exactness;
+mod flapping;
 mod holding;
 mod hostile;
 mod live;

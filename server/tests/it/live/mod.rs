@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tapstone::Timestamp;
+use tapstone_benches::group::{Controller, Group};
 use tapstone_benches::network::{HEADERS, Network};
 use tapstone_packet::capture_file::PcapWriter;
 use tapstone_packet::interface::{Interface, LinkType};
@@ -23,6 +24,12 @@ use crate::run;
 fn network(name: &str) -> Option<Network> {
     let network = Network::new(name);
     network.map_err(|error| skipped(&format!("root and iproute2 are needed: {error}"))).ok()
+}
+
+/// A control group; `None` when this machine does not let us.
+fn group(controller: Controller, name: &str) -> Option<Group> {
+    let group = Group::new(controller, name);
+    group.map_err(|error| skipped(&format!("control groups are needed: {error}"))).ok()
 }
 
 /// Sends numbered datagrams of so many bytes.
@@ -52,8 +59,18 @@ fn capture(network: &Network, store: &Path, words: &[&str]) -> Capturing {
 }
 
 fn capture_from(network: &Network, store: &Path, interface: &str, words: &[&str]) -> Capturing {
-    let child = network
-        .command(assert_cmd::cargo::cargo_bin!("tapstone"))
+    let command = network.command(assert_cmd::cargo::cargo_bin!("tapstone"));
+    begin(command, store, interface, words)
+}
+
+/// The same within a control group.
+fn capture_in(network: &Network, group: &Group, store: &Path, words: &[&str]) -> Capturing {
+    let command = network.command_in(group, assert_cmd::cargo::cargo_bin!("tapstone"));
+    begin(command, store, "hears", words)
+}
+
+fn begin(mut command: Command, store: &Path, interface: &str, words: &[&str]) -> Capturing {
+    let child = command
         .args(["capture", "--json", "-i", interface, "--store"])
         .arg(store)
         .args(words)
@@ -70,7 +87,7 @@ fn capture_from(network: &Network, store: &Path, interface: &str, words: &[&str]
 }
 
 #[expect(clippy::print_stderr, reason = "a test that is passed over must be seen")]
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
@@ -139,21 +156,30 @@ fn count(store: &Path, words: &[&str]) -> (u64, i32) {
 
 /// The stored packets that match.
 fn stored(store: &Path, filter: &str) -> Vec<Vec<u8>> {
+    let (packets, code) = answer(store, filter);
+    assert_eq!(code, Some(0));
+    packets
+}
+
+/// The same where some may be missing, and the exit code.
+fn answer(store: &Path, filter: &str) -> (Vec<Vec<u8>>, Option<i32>) {
     let place = ["query", "--store", store.to_str().unwrap(), "-w", "-", "--format", "pcap"];
     let tapstone = assert_cmd::cargo::cargo_bin!("tapstone");
     let output = Command::new(tapstone).args(place).arg(filter).output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    read(&output.stdout).packets.into_iter().map(|(_, raw)| raw.data.to_vec()).collect()
+    let packets = read(&output.stdout).packets.into_iter();
+    (packets.map(|(_, raw)| raw.data.to_vec()).collect(), output.status.code())
 }
 
 /// The numbers of the datagrams that are stored.
 fn numbers(store: &Path) -> Vec<u64> {
-    let number = |data: &[u8]| {
-        let payload = &data[HEADERS..];
-        assert!(payload[8..].iter().all(|byte| *byte == 0xa5));
-        u64::from_le_bytes(payload[..8].try_into().unwrap())
-    };
     stored(store, "udp port 9000").iter().map(|data| number(data)).collect()
+}
+
+/// The number of a datagram.
+fn number(data: &[u8]) -> u64 {
+    let payload = &data[HEADERS..];
+    assert!(payload[8..].iter().all(|byte| *byte == 0xa5));
+    u64::from_le_bytes(payload[..8].try_into().unwrap())
 }
 
 #[test]
