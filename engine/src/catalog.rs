@@ -2,6 +2,7 @@
 //! module that names redb. Everything in it can be rebuilt from segments and splits
 //! (docs/format/catalog.md).
 
+mod copy;
 mod kept;
 
 use std::collections::BTreeMap;
@@ -499,7 +500,7 @@ mod tests {
     use crate::id::StoreId;
     use crate::retention::ExpiredBy;
 
-    fn sealed(sequence: u32) -> Sealed {
+    pub(super) fn sealed(sequence: u32) -> Sealed {
         let checkpoint = Checkpoint { offset: 10, hash: u128::MAX, packets: 5 };
         Sealed {
             id: SegmentId::new(StoreId([1; 16]), sequence, 7),

@@ -21,6 +21,7 @@ use crate::id::SegmentId;
 /// DIR/names/             the name cache; may be deleted
 /// DIR/state-dump.json    what another process may start from, written in CRITICAL
 /// DIR/probe              there for a moment, when the disk is tried
+/// DIR/restoring          there while a backup is being restored
 /// ```
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -92,6 +93,10 @@ impl Layout {
 
     pub(crate) fn probe(&self) -> PathBuf {
         self.root.join("probe")
+    }
+
+    pub(crate) fn restoring(&self) -> PathBuf {
+        self.root.join("restoring")
     }
 
     pub(crate) fn segment(&self, id: SegmentId) -> PathBuf {

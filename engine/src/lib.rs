@@ -42,6 +42,7 @@ mod query;
 mod recent;
 mod recovery;
 mod replay;
+mod restore;
 mod retention;
 mod segment;
 mod shard;
@@ -75,8 +76,8 @@ pub use ledger::LedgerError;
 pub use limits::Sizes;
 pub use maintenance::{
     BackupError, BackupOptions, BackupReport, Chore, CleanupError, CleanupReport, ComplianceError,
-    ComplianceOptions, ComplianceReport, MaintainError, Maintained, RecoveryError, RecoveryOptions,
-    RecoveryReport,
+    ComplianceOptions, ComplianceReport, MaintainError, Maintained, ManifestError, RecoveryError,
+    RecoveryOptions, RecoveryReport,
 };
 pub use query::{
     Answer, Bar, Completeness, Counting, Cursor, FlowId, Group, GroupBy, Histogram, InstantError,
@@ -84,6 +85,7 @@ pub use query::{
     Selection, Tallying, format_instant, parse_instant,
 };
 pub use recovery::RecoverError;
+pub use restore::{RestoreError, RestoreReport, restore};
 pub use retention::{ExpireError, ExpireReport, Expired, ExpiredBy, Free, HeldBack, Retention};
 pub use segment::block::BlockError;
 pub use segment::format::FormatError;
