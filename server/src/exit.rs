@@ -4,8 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use tapstone::{
-    AuditError, CaptureError, CatalogError, Cursor, FileError, HoldError, ImportError, IngestError,
-    InstantError, OpenError, OpenInterfaceError, QueryError, SealFailure,
+    AuditError, BackupError, CaptureError, CatalogError, Cursor, FileError, HoldError, ImportError,
+    IngestError, InstantError, MaintainError, ManifestError, OpenError, OpenInterfaceError,
+    QueryError, RestoreError, SealFailure,
 };
 use tapstone_client::ConnectError;
 use tonic::{Code, Status};
@@ -49,6 +50,15 @@ pub(crate) enum Failure {
     Close(#[from] SealFailure),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Maintain(#[from] MaintainError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error(
+        "a backup does not hold the store's master key, and cannot be read without it: say where \
+         it is kept (--key-file FILE)"
+    )]
+    NoKeyFile,
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(transparent)]
@@ -97,10 +107,13 @@ impl Failure {
             | Failure::Hold(HoldError::Ledger(_) | HoldError::Query(QueryError::Catalog(_)))
             | Failure::Query(QueryError::Catalog(_)) => UNUSABLE,
             Failure::Hold(HoldError::TooMany) => INCOMPLETE,
+            Failure::Maintain(error) => code_of_task(error),
+            Failure::Restore(error) => code_of_restore(error),
             Failure::Query(_)
             | Failure::Hold(_)
             | Failure::Instant(_)
             | Failure::NoPlace
+            | Failure::NoKeyFile
             | Failure::NoFifo
             | Failure::NoExtcapFolder
             | Failure::Width
@@ -152,10 +165,28 @@ impl Failure {
     }
 }
 
+fn code_of_task(error: &MaintainError) -> u8 {
+    match error {
+        MaintainError::Backup(BackupError::Inside(_)) => USAGE,
+        MaintainError::Closed | MaintainError::Backup(BackupError::Catalog(_)) => UNUSABLE,
+        _ => INCOMPLETE,
+    }
+}
+
+fn code_of_restore(error: &RestoreError) -> u8 {
+    match error {
+        RestoreError::Manifest(ManifestError::Missing(_))
+        | RestoreError::NotEmpty(_)
+        | RestoreError::Key(_) => USAGE,
+        RestoreError::Manifest(_) | RestoreError::Open(_) => UNUSABLE,
+        RestoreError::InUse(_) | RestoreError::NoRoom { .. } | RestoreError::File(_) => INCOMPLETE,
+    }
+}
+
 /// The exit code for what a server said: the same as when the store itself says it.
 fn code_of(status: &Status) -> u8 {
     match status.code() {
-        Code::InvalidArgument | Code::NotFound => USAGE,
+        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => USAGE,
         Code::DeadlineExceeded | Code::Aborted | Code::Cancelled | Code::ResourceExhausted => {
             INCOMPLETE
         }

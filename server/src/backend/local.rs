@@ -1,8 +1,10 @@
 //! Answers of a store that this process has open.
 
 use std::io::Read;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tapstone::state::Occasion;
 use tapstone::{ImportOptions, Selection, Store};
 use tapstone_client::proto;
 
@@ -84,6 +86,10 @@ pub(super) fn import(
 
 pub(super) fn check(store: &Store) -> proto::CheckResponse {
     convert::checked(&store.check())
+}
+
+pub(super) fn back_up(store: &Store, folder: &Path) -> Result<proto::BackupResponse, Failure> {
+    Ok(service::backup::make(store, folder.to_owned(), Occasion::Manual)?)
 }
 
 /// In the name that a server would know this user by.

@@ -1,6 +1,7 @@
 //! Answers of a server.
 
 use std::io::Read;
+use std::path::Path;
 use std::{env, fs};
 
 use bytes::Bytes;
@@ -214,6 +215,11 @@ impl Remote {
     pub(super) fn check(&self) -> Result<proto::CheckResponse, Failure> {
         let request = proto::CheckRequest {};
         Ok(self.runtime.block_on(self.client.admin().check(request))?.into_inner())
+    }
+
+    pub(super) fn back_up(&self, folder: &Path) -> Result<proto::BackupResponse, Failure> {
+        let request = proto::BackupRequest { folder: folder.display().to_string() };
+        Ok(self.runtime.block_on(self.client.admin().backup(request))?.into_inner())
     }
 
     pub(super) fn add_hold(

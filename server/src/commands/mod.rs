@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod audit;
+mod backup;
 mod config;
 mod expiring;
 mod extcap;
@@ -37,6 +38,8 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Seal(args) => report::seal(args),
         Command::Capture(args) | Command::Serve(args) => serve::run(args),
         Command::Flush(args) => report::flush(args),
+        Command::Backup(args) => backup::back_up(args),
+        Command::Restore(args) => backup::restore(args),
         Command::Hold(args) => hold::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Config(args) => config::run(args),

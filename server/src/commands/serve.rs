@@ -105,7 +105,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     // Before anybody can see that this serves: who ends it then must not break it off.
     let mut signals = Signals::listen();
-    let service = Service::new(store.clone(), config.limits);
+    let service = Service::new(store.clone(), config.limits, config.backup.folder.as_deref());
     let listener = Listener::bind(&config.listen, policy.has_tokens()).await;
     let listener = listener.map_err(ServeError::from)?;
     let monitor = match config.monitoring.address {

@@ -1,6 +1,7 @@
 //! The configuration of a server: one TOML file, the environment over it, and what was typed over
 //! both.
 
+mod backup;
 mod capture;
 mod keys;
 mod layers;
@@ -20,6 +21,7 @@ use crate::cli::ConfigSources;
 use crate::listen::{ListenError, ListenSettings, Listener};
 use crate::monitoring::{LogError, LogSettings, MonitoringSettings, TraceSettings};
 use crate::service::Limits;
+use backup::{BackupSettings, BackupSettingsError};
 use capture::{CaptureSettings, CaptureSettingsError};
 pub(crate) use keys::{DEFAULT_FILE, keys};
 use layers::Layers;
@@ -39,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) capture: CaptureSettings,
     /// How long packets are kept.
     pub(crate) retention: RetentionSettings,
+    /// Where backups are.
+    pub(crate) backup: BackupSettings,
     /// What the state follows from.
     pub(crate) state: StateSettings,
     /// Where to be watched.
@@ -96,6 +100,9 @@ pub(crate) enum ConfigError {
     /// How long packets are kept makes no sense.
     #[error(transparent)]
     Retention(#[from] RetentionError),
+    /// Where backups are makes no sense.
+    #[error(transparent)]
+    Backup(#[from] BackupSettingsError),
     /// What the state follows from makes no sense.
     #[error(transparent)]
     State(#[from] StateSettingsError),
@@ -203,6 +210,7 @@ impl Config {
         }
         self.capture.thinning()?;
         self.retention.retention(false)?;
+        self.backup.check()?;
         self.state.thresholds()?;
         self.log.check()?;
         self.traces.check()?;

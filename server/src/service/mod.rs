@@ -2,6 +2,7 @@
 
 mod admission;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod convert;
 mod deadline;
 pub(crate) mod errors;
@@ -16,6 +17,7 @@ mod request_id;
 pub(crate) mod state;
 mod watch;
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +49,8 @@ pub(crate) struct Service {
     store: Store,
     admission: Arc<Admission>,
     audit: Audit,
+    /// The folder for backups, where there is one.
+    backups: Option<Arc<Path>>,
     /// Told when the server is about to end: what would go on for ever ends then.
     ending: Arc<tell::Sender<bool>>,
 }
@@ -55,15 +59,16 @@ pub(crate) struct Service {
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
-    pub(crate) fn new(store: Store, limits: Limits) -> Service {
+    pub(crate) fn new(store: Store, limits: Limits, backups: Option<&Path>) -> Service {
         let audit = Audit::new(store.audit());
         let (admission, ending) = (Arc::new(Admission::new(limits)), Arc::default());
-        Service { store, admission, audit, ending }
+        Service { store, admission, audit, backups: backups.map(Arc::from), ending }
     }
 
-    /// Ends what would go on for ever.
+    /// Ends what would go on for ever, or for hours.
     pub(crate) fn end(&self) {
         self.ending.send_replace(true);
+        self.store.give_up_task("the server ends");
     }
 
     /// What the gate tells of refusals.
@@ -271,6 +276,14 @@ impl Admin for Service {
             0,
         );
         Ok(Response::new(convert::checked(&report)))
+    }
+
+    async fn backup(
+        &self,
+        request: Request<proto::BackupRequest>,
+    ) -> Result<Response<proto::BackupResponse>, Status> {
+        let asker = gate::asker(&request)?;
+        backup::order(self, &request.into_inner(), &asker).await.map(Response::new)
     }
 
     async fn add_hold(

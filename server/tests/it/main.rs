@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access;
+mod backing_up;
 mod commands;
 mod crash;
 mod exactness;
