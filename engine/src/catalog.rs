@@ -3,6 +3,7 @@
 //! (docs/format/catalog.md).
 
 mod by_hour;
+mod copy;
 mod kept;
 
 use std::collections::BTreeMap;
@@ -502,7 +503,7 @@ mod tests {
     use crate::id::StoreId;
     use crate::retention::ExpiredBy;
 
-    fn sealed(sequence: u32) -> Sealed {
+    pub(super) fn sealed(sequence: u32) -> Sealed {
         let checkpoint = Checkpoint { offset: 10, hash: u128::MAX, packets: 5 };
         Sealed {
             id: SegmentId::new(StoreId([1; 16]), sequence, 7),

@@ -8,13 +8,15 @@ use tapstone_wal::{ScanEnd, read_folder};
 
 use crate::audit::verify_audit;
 use crate::catalog::SegmentRow;
-use crate::id::SegmentId;
+use crate::id::{SegmentId, StoreId};
+use crate::keys::KeyRing;
+use crate::layout::Layout;
 use crate::segment::block;
 use crate::segment::directory::Directory;
 use crate::segment::reader::{self, Segment};
 use crate::segment::scan::check_unit_end;
 use crate::segment::split_file;
-use crate::store::Store;
+use crate::store::{Inner, Store};
 
 /// What a check looked at and found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl std::fmt::Display for Damage {
 }
 
 impl CheckReport {
-    fn add(&mut self, path: PathBuf, offset: Option<u64>, what: impl ToString) {
+    pub(crate) fn add(&mut self, path: PathBuf, offset: Option<u64>, what: impl ToString) {
         self.damage.push(Damage { path, offset, what: what.to_string() });
     }
 }
@@ -67,7 +69,7 @@ impl Store {
     pub fn check(&self) -> CheckReport {
         self.wait_until_indexed();
         let mut report = CheckReport::default();
-        let layout = &self.inner.layout;
+        let (layout, checker) = (&self.inner.layout, self.checker());
         for text in self.damage() {
             report.add(layout.root().to_owned(), None, text);
         }
@@ -80,7 +82,7 @@ impl Store {
             }
         };
         for (id, row) in &segments.rows {
-            self.check_sealed(*id, row, &mut report);
+            checker.check_sealed(*id, row, &mut report);
         }
         match blocking::list_dir(&layout.segments()) {
             Ok(names) => {
@@ -102,7 +104,7 @@ impl Store {
         for segment in
             without_row.iter().filter(|segment| !segments.rows.contains_key(&segment.id()))
         {
-            self.check_blocks(segment, u32::MAX, &mut report);
+            check_blocks(segment, u32::MAX, &mut report);
         }
         match read_folder(&layout.wal()) {
             Ok(files) => {
@@ -116,13 +118,28 @@ impl Store {
             }
             Err(error) => report.add(layout.wal(), None, error),
         }
-        self.check_audit(&mut report);
+        checker.check_audit(&mut report);
         report.damage.extend(block_on(self.inner.ledger.verify()));
         report
     }
 
-    fn check_audit(&self, report: &mut CheckReport) {
-        let layout = &self.inner.layout;
+    fn checker(&self) -> Checker<'_> {
+        let Inner { layout, keys, id, .. } = &*self.inner;
+        Checker { layout, keys, store: *id }
+    }
+}
+
+/// Looks at the files of a store, which need not be open.
+#[derive(Debug)]
+pub(crate) struct Checker<'c> {
+    pub(crate) layout: &'c Layout,
+    pub(crate) keys: &'c KeyRing,
+    pub(crate) store: StoreId,
+}
+
+impl Checker<'_> {
+    pub(crate) fn check_audit(&self, report: &mut CheckReport) {
+        let layout = self.layout;
         match verify_audit(layout.root()) {
             Ok(audit) => {
                 report.audit_records = audit.records;
@@ -138,9 +155,9 @@ impl Store {
         }
     }
 
-    fn check_sealed(&self, id: SegmentId, row: &SegmentRow, report: &mut CheckReport) {
-        let path = self.inner.layout.segment(id);
-        let segment = match reader::open_sealed(&path, &self.inner.keys, self.inner.id) {
+    pub(crate) fn check_sealed(&self, id: SegmentId, row: &SegmentRow, report: &mut CheckReport) {
+        let path = self.layout.segment(id);
+        let segment = match reader::open_sealed(&path, self.keys, self.store) {
             Ok(segment) => segment,
             Err(error) => return report.add(path, None, error),
         };
@@ -162,49 +179,8 @@ impl Store {
             let what = "the catalog and the segment count differently; run: tapstone rebuild";
             report.add(path.clone(), None, what);
         }
-        self.check_blocks(&segment, row.flows, report);
+        check_blocks(&segment, row.flows, report);
         self.check_split(id, row, &segment, report);
-    }
-
-    fn check_blocks(&self, segment: &Segment, flows: u32, report: &mut CheckReport) {
-        let file = match segment.read_file() {
-            Ok(file) => file,
-            Err(error) => return report.add(segment.path.clone(), None, error),
-        };
-        let (mut scratch, mut plain) = (Vec::new(), Vec::new());
-        for unit in &segment.map.units {
-            for (place, number) in unit.blocks.iter().zip(unit.first_block..) {
-                let at = Some(place.offset);
-                let stored = match file.read_at(place.offset, place.length as usize) {
-                    Ok(stored) => stored,
-                    Err(error) => {
-                        report.add(segment.path.clone(), at, error);
-                        continue;
-                    }
-                };
-                let (owner, key) = (segment.opened.owner, &segment.opened.key);
-                let header = block::open(owner, key, number, &stored, &mut scratch, &mut plain);
-                match header {
-                    Ok(header) => {
-                        report.blocks += 1;
-                        let times = header.times();
-                        let wrong = check_directory(&plain, times.0, place.packets, flows)
-                            .or((header.crc.get() != place.crc).then_some("it is another block"));
-                        match wrong {
-                            Some(what) => report.add(segment.path.clone(), at, what),
-                            None => report.packets += u64::from(place.packets),
-                        }
-                    }
-                    Err(error) => report.add(segment.path.clone(), at, error),
-                }
-            }
-            let at = Some(unit.offset + unit.blocks_length());
-            match check_unit_end(&file, &segment.opened, unit) {
-                Ok(None) => {}
-                Ok(Some(what)) => report.add(segment.path.clone(), at, what),
-                Err(error) => report.add(segment.path.clone(), at, error),
-            }
-        }
     }
 
     fn check_split(
@@ -214,8 +190,8 @@ impl Store {
         segment: &Segment,
         report: &mut CheckReport,
     ) {
-        let path = self.inner.layout.split(id);
-        let source = match split_file::open(&path, &self.inner.keys, self.inner.id, id) {
+        let path = self.layout.split(id);
+        let source = match split_file::open(&path, self.keys, self.store, id) {
             Ok(source) => source,
             Err(error) => return report.add(path, None, error),
         };
@@ -248,6 +224,51 @@ impl Store {
         }
         if packets != row.packets {
             report.add(path, None, "its flows have another number of packets than its segment");
+        }
+    }
+}
+
+/// Opens every block.
+pub(crate) fn check_blocks(segment: &Segment, flows: u32, report: &mut CheckReport) {
+    let file = match segment.read_file() {
+        Ok(file) => file,
+        Err(error) => return report.add(segment.path.clone(), None, error),
+    };
+    let (mut scratch, mut plain) = (Vec::new(), Vec::new());
+    for unit in &segment.map.units {
+        for (place, number) in unit.blocks.iter().zip(unit.first_block..) {
+            let at = Some(place.offset);
+            let stored = match file.read_at(place.offset, place.length as usize) {
+                Ok(stored) => stored,
+                Err(error) => {
+                    report.add(segment.path.clone(), at, error);
+                    continue;
+                }
+            };
+            let (owner, key) = (segment.opened.owner, &segment.opened.key);
+            let header = block::open(owner, key, number, &stored, &mut scratch, &mut plain);
+            match header {
+                Ok(header) => {
+                    report.blocks += 1;
+                    let times = header.times();
+                    let wrong = check_directory(&plain, times.0, place.packets, flows).or((header
+                        .crc
+                        .get()
+                        != place.crc)
+                        .then_some("it is another block"));
+                    match wrong {
+                        Some(what) => report.add(segment.path.clone(), at, what),
+                        None => report.packets += u64::from(place.packets),
+                    }
+                }
+                Err(error) => report.add(segment.path.clone(), at, error),
+            }
+        }
+        let at = Some(unit.offset + unit.blocks_length());
+        match check_unit_end(&file, &segment.opened, unit) {
+            Ok(None) => {}
+            Ok(Some(what)) => report.add(segment.path.clone(), at, what),
+            Err(error) => report.add(segment.path.clone(), at, error),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::id::SegmentId;
 /// DIR/state-dump.json    what another process may start from, written in CRITICAL
 /// DIR/report.key         signs reports, wrapped by the master key; DIR/report.pem: its public half
 /// DIR/probe              there for a moment, when the disk is tried
+/// DIR/restoring          there while a backup is being restored
 /// ```
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -112,6 +113,10 @@ impl Layout {
 
     pub(crate) fn probe(&self) -> PathBuf {
         self.root.join("probe")
+    }
+
+    pub(crate) fn restoring(&self) -> PathBuf {
+        self.root.join("restoring")
     }
 
     pub(crate) fn segment(&self, id: SegmentId) -> PathBuf {

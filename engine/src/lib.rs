@@ -42,6 +42,7 @@ mod query;
 mod recent;
 mod recovery;
 mod replay;
+mod restore;
 mod retention;
 mod segment;
 mod shard;
@@ -76,8 +77,8 @@ pub use ledger::LedgerError;
 pub use limits::Sizes;
 pub use maintenance::{
     BackupError, BackupOptions, BackupReport, Chore, CleanupError, CleanupReport, ComplianceError,
-    ComplianceOptions, ComplianceReport, KeyFingerprint, MaintainError, Maintained, Period,
-    RecoveryError, RecoveryOptions, RecoveryReport, SignatureError, Summarise, Summary,
+    ComplianceOptions, ComplianceReport, KeyFingerprint, MaintainError, Maintained, ManifestError,
+    Period, RecoveryError, RecoveryOptions, RecoveryReport, SignatureError, Summarise, Summary,
     verify_report,
 };
 pub use query::{
@@ -86,6 +87,7 @@ pub use query::{
     Selection, Tallying, format_instant, parse_instant,
 };
 pub use recovery::RecoverError;
+pub use restore::{RestoreError, RestoreReport, restore};
 pub use retention::{ExpireError, ExpireReport, Expired, ExpiredBy, Free, HeldBack, Retention};
 pub use segment::block::BlockError;
 pub use segment::format::FormatError;

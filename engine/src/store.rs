@@ -41,7 +41,7 @@ use crate::query::Missing;
 use crate::query::plan::dialect_of;
 use crate::query::turns::Turns;
 use crate::recovery::{self, RecoverError};
-use crate::retention::HeldBack;
+use crate::retention::{HeldBack, Spared};
 use crate::segment::reader::Segment;
 use crate::shard::{Command, Context, IngestError, Look, OpenView, Published, SealFailure, Shard};
 use crate::store_file::{self, StoreFileError};
@@ -60,6 +60,12 @@ pub enum OpenError {
     /// The folder holds something else.
     #[error("{} is not a store and not empty; name another folder", .0.display())]
     NotAStore(PathBuf),
+    /// A backup was begun to be restored there, and that did not come to its end.
+    #[error(
+        "a backup was not restored to its end at {}; run the same tapstone restore again, which \
+         begins anew", .0.display()
+    )]
+    Restoring(PathBuf),
     /// Another process has it.
     #[error("store {0}")]
     InUse(#[from] LockError),
@@ -131,6 +137,8 @@ pub(crate) struct Inner {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) names: Arc<NameCache>,
     pub(crate) shards: Shards,
+    /// Of the next segment that is begun.
+    pub(crate) next_sequence: Arc<AtomicU32>,
     commands: Vec<Sender<Command>>,
     looks: Vec<(Sender<Look>, Arc<Published>)>,
     next_shard: AtomicUsize,
@@ -147,6 +155,8 @@ pub(crate) struct Inner {
     pub(crate) captures: Mutex<Vec<Captured>>,
     /// Locked while segments expire, and while holds change.
     pub(crate) expiring: Mutex<HeldSegments>,
+    /// What does not expire since a backup is about to take it.
+    pub(crate) spared: Arc<Spared>,
     /// What holds kept when segments expired last.
     pub(crate) held_back: Mutex<HeldBack>,
     /// What is told of the store's state.
@@ -219,7 +229,7 @@ impl Store {
             sizes,
             store: id,
             keys: Arc::clone(&keys),
-            next_sequence,
+            next_sequence: Arc::clone(&next_sequence),
             builder: jobs,
             unindexed: Arc::clone(&unindexed),
             turns: Arc::new(Turns::new(shards.count())),
@@ -237,6 +247,7 @@ impl Store {
             catalog,
             names,
             shards,
+            next_sequence,
             commands,
             looks,
             next_shard: AtomicUsize::new(0),
@@ -251,6 +262,7 @@ impl Store {
             ledger,
             captures: Mutex::default(),
             expiring: Mutex::default(),
+            spared: Arc::default(),
             held_back: Mutex::default(),
             board: Arc::default(),
             _lock: lock,

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_channel::Sender;
-use tapstone_runtime::block_on;
+use tapstone_runtime::{block_on, block_on_within};
 
 use crate::flows::table::FlowTable;
 use crate::id::SegmentId;
@@ -86,6 +87,15 @@ impl Unindexed {
 
     /// Waits until nothing is in work.
     pub(crate) fn wait(&self) {
+        block_on(self.done());
+    }
+
+    /// The same, but not for longer than this.
+    pub(crate) fn wait_within(&self, patience: Duration) {
+        block_on_within(patience, self.done());
+    }
+
+    async fn done(&self) {
         let (waiting, done) = async_channel::bounded::<()>(1);
         {
             let mut state = self.state();
@@ -93,7 +103,7 @@ impl Unindexed {
             state.change(|_| {});
         }
         // Nothing is ever sent: this returns when the other end is dropped.
-        block_on(done.recv()).ok();
+        done.recv().await.ok();
     }
 
     /// Notes what is wrong with the store.

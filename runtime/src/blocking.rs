@@ -1,6 +1,8 @@
 //! Files for threads that are not shards: small files, directories, and reads through the page
 //! cache.
 
+mod copies;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::file::FileError;
 use crate::simulation::{Inode, world};
+pub use copies::{copy, forget_cached, link, names_of, real_path};
 
 /// A file open for reading at any place, by any number of threads.
 #[derive(Debug)]

@@ -42,7 +42,7 @@ pub use shards::{
     yield_if_needed,
 };
 pub use simulation::is_real;
-pub use threads::{Thread, block_on, block_on_within, map, spawn_thread};
+pub use threads::{Thread, block_on, block_on_within, map, patiently, spawn_thread};
 
 /// Direct writes begin and end at multiples of this many bytes: the largest physical sector met,
 /// so that no write of ours makes a disk rewrite part of a sector it holds already.

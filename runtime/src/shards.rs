@@ -31,7 +31,7 @@ const SHORTEST_SLEEP: Duration = Duration::from_micros(2);
 /// How much less than others scans get of a core, as `nice` has it: a tenth of what they ask for when
 /// all ask for all of it. They are preempted as soon as anything else has something to do, in whatever
 /// thread.
-const NICENESS: i32 = 10;
+pub(crate) const NICENESS: i32 = 10;
 
 /// What a task is for: decides its share of the core when several want it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

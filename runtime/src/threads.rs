@@ -6,11 +6,13 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{or, yield_now};
 
+use crate::shards::NICENESS;
 use crate::simulation;
 
 /// Blocks this thread until `future` is done.
@@ -114,6 +116,55 @@ impl fmt::Debug for Thread {
     }
 }
 
+/// How often it is asked whether to go on with patient work.
+const ASKED: Duration = Duration::from_millis(100);
+
+/// Does work that may take hours on a thread of its own, which gets of a core what others leave of it,
+/// and waits for it. The work is told when `go_on` says no more.
+///
+/// # Panics
+///
+/// When the work does, or there can be no more threads.
+pub fn patiently<T: Send>(
+    go_on: &dyn Fn() -> bool,
+    work: impl FnOnce(&dyn Fn() -> bool) -> T + Send,
+) -> T {
+    if simulation::world().is_some() {
+        return work(go_on);
+    }
+    let (given_up, waiting) = (AtomicBool::new(false), std::thread::current());
+    let run = || {
+        /// However it ends.
+        struct Wake(std::thread::Thread);
+        impl Drop for Wake {
+            fn drop(&mut self) {
+                self.0.unpark();
+            }
+        }
+        let _wake = Wake(waiting);
+        be_patient();
+        work(&|| !given_up.load(Ordering::Relaxed))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("patient".to_owned());
+        let running = thread.spawn_scoped(scope, run).expect("there can be one more thread");
+        while !running.is_finished() {
+            if !go_on() {
+                given_up.store(true, Ordering::Relaxed);
+            }
+            std::thread::park_timeout(ASKED);
+        }
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// This thread lets others go first on the core from now on.
+fn be_patient() {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::warn!(%error, "what can wait is as urgent as packets");
+    }
+}
+
 /// Applies `work` to every item, on at most `threads` threads at once. Results come in order.
 ///
 /// # Panics
@@ -162,6 +213,28 @@ mod tests {
         assert_eq!(block_on_within(Duration::from_secs(60), tell.recv()), Some(Ok(1)));
         assert!(began.elapsed() < Duration::from_secs(30), "nobody waited for the end");
         teller.join().unwrap();
+    }
+
+    #[test]
+    fn patient_work_is_less_urgent_and_told_when_it_is_wanted_no_more() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        assert_eq!(patiently(&|| true, |go_on| (go_on(), nice())), (true, before + NICENESS));
+        assert_eq!(nice(), before, "only that thread");
+        let asked = std::cell::Cell::new(0);
+        let go_on = || {
+            asked.set(asked.get() + 1);
+            asked.get() < 3
+        };
+        let began = Instant::now();
+        patiently(&go_on, |go_on| {
+            while go_on() {
+                std::thread::yield_now();
+            }
+        });
+        assert!(asked.get() >= 3 && began.elapsed() >= ASKED);
+        let panicked = std::panic::catch_unwind(|| patiently(&|| true, |_| panic!("on purpose")));
+        assert!(panicked.is_err());
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub(crate) enum Command {
     /// Make a signed report of what was kept, held, expired, lost and read
     #[command(after_long_help = AFTER)]
     Report(Compliance),
+    /// Copy a store as it is now into a folder of its own, and verify the copy
+    Backup(Backup),
+    /// Make a store of a backup
+    Restore(Restore),
     /// Keep packets from being let go, whatever else is kept
     #[command(subcommand)]
     Hold(Hold),
@@ -264,6 +268,35 @@ pub(crate) struct Rebuild {
 pub(crate) struct Seal {
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where backups are kept, each in a folder of its own; what the one before has is not copied
+    /// again. On a server this is below the server's folder for backups
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The folder of the new store; it must be empty, or not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+    /// The store's master key (master.key), which no backup has
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The folder of one backup
+    #[arg(value_name = "BACKUP")]
+    pub(crate) backup: PathBuf,
 }
 
 #[derive(Debug, Args)]

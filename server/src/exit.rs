@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use tapstone::{
-    AuditError, CaptureError, CatalogError, Cursor, FileError, HoldError, ImportError, IngestError,
-    InstantError, MaintainError, OpenError, OpenInterfaceError, QueryError, SealFailure,
-    SignatureError,
+    AuditError, BackupError, CaptureError, CatalogError, Cursor, FileError, HoldError, ImportError,
+    IngestError, InstantError, MaintainError, ManifestError, OpenError, OpenInterfaceError,
+    QueryError, RestoreError, SealFailure, SignatureError,
 };
 use tapstone_client::ConnectError;
 use tonic::{Code, Status};
@@ -51,9 +51,16 @@ pub(crate) enum Failure {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
-    Audit(#[from] AuditError),
+    Maintain(#[from] MaintainError),
     #[error(transparent)]
-    Report(MaintainError),
+    Restore(#[from] RestoreError),
+    #[error(
+        "a backup does not hold the store's master key, and cannot be read without it: say where \
+         it is kept (--key-file FILE)"
+    )]
+    NoKeyFile,
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error("{}: {source}", path.display())]
     Signature { path: PathBuf, source: SignatureError },
     #[error("cannot read {}: {source}", path.display())]
@@ -104,19 +111,21 @@ impl Failure {
             | Failure::Hold(HoldError::Ledger(_) | HoldError::Query(QueryError::Catalog(_)))
             | Failure::Query(QueryError::Catalog(_)) => UNUSABLE,
             Failure::Hold(HoldError::TooMany) => INCOMPLETE,
+            Failure::Maintain(error) => code_of_task(error),
+            Failure::Restore(error) => code_of_restore(error),
             Failure::Query(_)
             | Failure::Hold(_)
             | Failure::Instant(_)
             | Failure::Read { .. }
             | Failure::NoPlace
+            | Failure::NoKeyFile
             | Failure::NoFifo
             | Failure::NoExtcapFolder
             | Failure::Width
             | Failure::OpenInterface(_)
             | Failure::Serve(ServeError::Config(_) | ServeError::Thin(_)) => USAGE,
             Failure::Server(status) => code_of(status),
-            Failure::Report(_)
-            | Failure::Connect(_)
+            Failure::Connect(_)
             | Failure::Protocol
             | Failure::TokenFile { .. }
             | Failure::Runtime(_)
@@ -162,10 +171,28 @@ impl Failure {
     }
 }
 
+fn code_of_task(error: &MaintainError) -> u8 {
+    match error {
+        MaintainError::Backup(BackupError::Inside(_)) => USAGE,
+        MaintainError::Closed | MaintainError::Backup(BackupError::Catalog(_)) => UNUSABLE,
+        _ => INCOMPLETE,
+    }
+}
+
+fn code_of_restore(error: &RestoreError) -> u8 {
+    match error {
+        RestoreError::Manifest(ManifestError::Missing(_))
+        | RestoreError::NotEmpty(_)
+        | RestoreError::Key(_) => USAGE,
+        RestoreError::Manifest(_) | RestoreError::Open(_) => UNUSABLE,
+        RestoreError::InUse(_) | RestoreError::NoRoom { .. } | RestoreError::File(_) => INCOMPLETE,
+    }
+}
+
 /// The exit code for what a server said: the same as when the store itself says it.
 fn code_of(status: &Status) -> u8 {
     match status.code() {
-        Code::InvalidArgument | Code::NotFound => USAGE,
+        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition => USAGE,
         Code::DeadlineExceeded | Code::Aborted | Code::Cancelled | Code::ResourceExhausted => {
             INCOMPLETE
         }

@@ -134,6 +134,15 @@ impl Store {
         }
     }
 
+    /// Gives up the task that is under way, where the store is kept: whoever waits for it is told why. What
+    /// it did by then stays done, or is undone, as the task has it.
+    pub fn give_up_task(&self, why: &str) {
+        if let Some(running) = &*self.keeper.running() {
+            // A thread that is gone has told why.
+            running.tell.send_blocking(Told::GiveUp(why.to_owned())).ok();
+        }
+    }
+
     /// Has the keeper do a task, and waits for it; `None` where nobody keeps the store.
     pub(crate) fn ask_keeper_for(
         &self,

@@ -37,6 +37,8 @@ pub(super) enum Told {
     Event(Event),
     /// Somebody wants a task done.
     Ordered(Ordered),
+    /// Somebody wants it no more.
+    GiveUp(String),
     /// What came of a step of it.
     Stepped {
         task: Arc<Run>,
@@ -112,6 +114,7 @@ impl Keeper {
             match block_on_within(patience, told.recv()) {
                 Some(Ok(Told::Event(event))) => self.step(&event),
                 Some(Ok(Told::Ordered(ordered))) => self.begin_task(ordered),
+                Some(Ok(Told::GiveUp(why))) => self.give_up_task(why),
                 Some(Ok(Told::Stepped { task, step, result })) => {
                     self.go_on_with_task(&task, step, result);
                 }
@@ -179,6 +182,13 @@ impl Keeper {
         let event = Event::Maintain(ordered.chore.task(), ordered.occasion);
         self.task = Some(Task::new(ordered));
         self.step(&event);
+    }
+
+    /// The task ends as one that failed does.
+    fn give_up_task(&mut self, why: String) {
+        if let state @ State::Maintenance(_) = self.machine.state() {
+            self.step(&Event::Failed(state, why));
+        }
     }
 
     /// A step of a task is over.

@@ -64,9 +64,40 @@ impl KeyRing {
     /// Reads the master key. `folder` is where bucket keys are.
     pub(crate) fn open(master_path: &Path, folder: &Path) -> Result<KeyRing, KeyError> {
         check_mode(master_path)?;
+        KeyRing::of_any_mode(master_path, folder)
+    }
+
+    /// The same for a key that is no store's own: where it is kept, others may keep it as they must.
+    pub(crate) fn of_any_mode(master_path: &Path, folder: &Path) -> Result<KeyRing, KeyError> {
         let (master_id, master) = read_master(master_path)?;
         let (folder, buckets) = (folder.to_owned(), Mutex::new(HashMap::new()));
         Ok(KeyRing { folder, master_id, master, buckets })
+    }
+
+    /// Puts a copy of a master key into a store's folder.
+    pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), KeyError> {
+        let file = key_file::read(from, KeyKind::Master)?;
+        let gone = || KeyError::Damaged { path: from.to_owned(), what: "it does not exist" };
+        key_file::write(to, KeyKind::Master, &file.ok_or_else(gone)?)
+    }
+
+    /// The same master key, and bucket keys that are elsewhere.
+    pub(crate) fn over(&self, folder: &Path) -> KeyRing {
+        let (folder, buckets) = (folder.to_owned(), Mutex::new(HashMap::new()));
+        KeyRing { folder, master_id: self.master_id, master: self.master.clone(), buckets }
+    }
+
+    /// Unwraps every bucket's key; gives how many there are.
+    pub(crate) fn unwrap_all(&self) -> Result<u64, KeyError> {
+        let mut count = 0;
+        for name in blocking::list_dir(&self.folder)? {
+            let id = name.to_str().and_then(|name| name.strip_suffix(".key"));
+            if let Some(id) = id.and_then(BucketId::from_hex) {
+                self.bucket(id)?;
+                count += 1;
+            }
+        }
+        Ok(count)
     }
 
     /// Whether the master key can be had again, and is the one in use.

@@ -28,11 +28,19 @@ pub(crate) use writer::Context;
 
 use tapstone_wal::Lsn;
 
+use crate::check::Damage;
+use crate::id::StoreId;
+use crate::layout::Layout;
 use crate::log_files::LENGTH_MAX;
 
 /// A file that has so many bytes is followed by another.
 pub(crate) const FILE_SIZE: u64 = 4 << 20;
 const _: () = assert!(FILE_SIZE + (32 << 20) <= LENGTH_MAX, "its last commit begins before");
+
+/// What is wrong with the ledger of a store that need not be open.
+pub(crate) fn damage_of(layout: &Layout, store: StoreId) -> Vec<Damage> {
+    read::read(layout, store).damage
+}
 
 /// The number of a file's first record: a record's number says what file it is in.
 fn first_of(file: u64) -> Lsn {

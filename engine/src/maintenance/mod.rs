@@ -14,7 +14,8 @@ mod compliance;
 mod recovery;
 mod run;
 
-pub use backup::{BackupError, BackupOptions, BackupReport};
+pub use backup::{BackupError, BackupOptions, BackupReport, ManifestError};
+pub(crate) use backup::{Hash, manifest};
 pub use cleanup::{CleanupError, CleanupReport};
 pub use compliance::{
     ComplianceError, ComplianceOptions, ComplianceReport, KeyFingerprint, Period, SignatureError,

@@ -6,6 +6,7 @@
 //! that time have expired. A crash in between is finished when the store is opened next.
 
 mod policy;
+mod spared;
 
 use serde::{Deserialize, Serialize};
 use tapstone_packet::time::Timestamp;
@@ -20,6 +21,7 @@ use crate::shard::first_record;
 use crate::store::Store;
 use policy::{Candidate, due};
 pub use policy::{ExpiredBy, Free, HeldBack, Retention};
+pub(crate) use spared::{Spared, Sparing};
 
 /// Why segments could not expire.
 #[derive(Debug, thiserror::Error)]
@@ -120,13 +122,15 @@ impl Store {
         // Those are about to be put into the catalog again.
         let unindexed = self.inner.unindexed.list();
         let is_unindexed = |id| unindexed.iter().any(|it| it.segment.id() == id);
+        let is_spared = self.inner.spared.look();
+        let stays = |id| is_unindexed(id) || is_spared(id);
         let candidate = |(id, row): (&SegmentId, &SegmentRow)| Candidate {
             id: *id,
             begun: row.created_nanos,
             bytes: row.stored_bytes + row.index_bytes,
         };
         let candidates: Vec<Candidate> =
-            rows.iter().filter(|(id, _)| !is_unindexed(**id)).map(candidate).collect();
+            rows.iter().filter(|(id, _)| !stays(**id)).map(candidate).collect();
         let space = blocking::space(self.inner.layout.root());
         let mut judge = Judge::new(self, ledger.holds.into_values().collect(), &mut held);
         let is_held = |id| judge.is_held(id, &rows[&id]);

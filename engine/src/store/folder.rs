@@ -15,6 +15,9 @@ use crate::store_file;
 /// Makes the folders that are missing, durably.
 pub(super) fn prepare_folder(layout: &Layout, create: bool) -> Result<(), OpenError> {
     let root = layout.root();
+    if blocking::file_len(&layout.restoring())?.is_some() {
+        return Err(OpenError::Restoring(root.to_owned()));
+    }
     let is_store = blocking::file_len(&layout.store_file())?.is_some();
     if !is_store {
         if !create {

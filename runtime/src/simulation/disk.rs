@@ -175,6 +175,26 @@ impl Disk {
         Ok(())
     }
 
+    /// Another name for the same file.
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let inode = self.find_or_fail(from)?;
+        let (parent, name) = self.parent(to)?;
+        if self.find(to).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.directory_mut(parent)?.change(vec![(name, Some(inode))]);
+        Ok(())
+    }
+
+    /// How many names a file has.
+    pub(super) fn names(&self, inode: Inode) -> u64 {
+        let names = self.nodes.iter().flat_map(|node| match &**node {
+            Node::Directory(directory) => directory.now.values().copied().collect(),
+            Node::File(_) => Vec::new(),
+        });
+        names.filter(|it| *it == inode).count() as u64
+    }
+
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         self.find_or_fail(path)?;
         let (parent, name) = self.parent(path)?;

@@ -54,6 +54,14 @@ impl World {
         self.change(|disk| disk.rename(from, to))
     }
 
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change(|disk| disk.link(from, to))
+    }
+
+    pub(crate) fn names(&self, path: &Path) -> io::Result<u64> {
+        self.look(|disk| Ok(disk.names(disk.find_or_fail(path)?)))
+    }
+
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         self.change(|disk| disk.remove(path))
     }

@@ -18,6 +18,7 @@ pub(crate) enum Method {
     RemoveHold,
     ListHolds,
     AcceptHolds,
+    Backup,
     /// Whether the server is well: for anyone who is connected.
     Health,
     /// What methods there are: for everyone who is known.
@@ -43,6 +44,7 @@ impl Method {
             "/tapstone.v1.Admin/RemoveHold" => Some(Method::RemoveHold),
             "/tapstone.v1.Admin/ListHolds" => Some(Method::ListHolds),
             "/tapstone.v1.Admin/AcceptHolds" => Some(Method::AcceptHolds),
+            "/tapstone.v1.Admin/Backup" => Some(Method::Backup),
             _ => Method::of_standard_service(path),
         }
     }
@@ -67,7 +69,7 @@ pub(crate) enum Role {
     MetadataSearch,
     /// Takes packets out, too.
     PacketRetrieval,
-    /// Runs the store: takes captures in, seals, checks.
+    /// Runs the store: takes captures in, seals, checks, makes backups.
     Operator,
     /// Places and lifts holds.
     Custodian,
@@ -132,6 +134,7 @@ impl Role {
                         | Method::Flush
                         | Method::Seal
                         | Method::Check
+                        | Method::Backup
                         | Method::ListHolds
                         | Method::Info
                         | Method::State

@@ -1,8 +1,10 @@
 //! Answers of a store that this process has open.
 
 use std::io::Read;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tapstone::state::Occasion;
 use tapstone::{ImportOptions, Selection, Store};
 use tapstone_client::proto;
 
@@ -92,7 +94,11 @@ pub(super) fn report(
     request: &proto::ReportRequest,
 ) -> Result<proto::ReportResponse, Failure> {
     let made = service::report::make_here(store, service::report::period(request)?, None);
-    made.map(service::report::response).map_err(Failure::Report)
+    made.map(service::report::response).map_err(Failure::Maintain)
+}
+
+pub(super) fn back_up(store: &Store, folder: &Path) -> Result<proto::BackupResponse, Failure> {
+    Ok(service::backup::make(store, folder.to_owned(), Occasion::Manual)?)
 }
 
 /// In the name that a server would know this user by.

@@ -191,6 +191,14 @@ impl Backend {
         }
     }
 
+    /// Copies the store into a folder, which is the server's where a server has it.
+    pub(crate) fn back_up(&self, folder: &Path) -> Result<proto::BackupResponse, Failure> {
+        match self {
+            Backend::Local(store) => local::back_up(store, folder),
+            Backend::Remote(remote) => remote.back_up(folder),
+        }
+    }
+
     pub(crate) fn add_hold(
         &self,
         selection: proto::Selection,

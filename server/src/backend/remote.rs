@@ -1,6 +1,7 @@
 //! Answers of a server.
 
 use std::io::Read;
+use std::path::Path;
 use std::{env, fs};
 
 use bytes::Bytes;
@@ -221,6 +222,11 @@ impl Remote {
         request: proto::ReportRequest,
     ) -> Result<proto::ReportResponse, Failure> {
         Ok(self.runtime.block_on(self.client.admin().report(request))?.into_inner())
+    }
+
+    pub(super) fn back_up(&self, folder: &Path) -> Result<proto::BackupResponse, Failure> {
+        let request = proto::BackupRequest { folder: folder.display().to_string() };
+        Ok(self.runtime.block_on(self.client.admin().backup(request))?.into_inner())
     }
 
     pub(super) fn add_hold(

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod audit;
+mod backup;
 mod compliance;
 mod config;
 mod expiring;
@@ -39,6 +40,8 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Capture(args) | Command::Serve(args) => serve::run(args),
         Command::Flush(args) => report::flush(args),
         Command::Report(args) => compliance::run(args),
+        Command::Backup(args) => backup::back_up(args),
+        Command::Restore(args) => backup::restore(args),
         Command::Hold(args) => hold::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Config(args) => config::run(args),

@@ -115,7 +115,8 @@ async fn serve(
     // Before anybody can see that this serves: who ends it then must not break it off.
     let mut signals = Signals::listen();
     let archive = config.audit.archive().map_err(ConfigError::from).map_err(ServeError::from)?;
-    let service = Service::new(store.clone(), config.limits).archiving(archive);
+    let service = Service::new(store.clone(), config.limits, config.backup.folder.as_deref());
+    let service = service.archiving(archive);
     let listener = Listener::bind(&config.listen, policy.has_tokens()).await;
     let listener = listener.map_err(ServeError::from)?;
     let monitor = match config.monitoring.address {

@@ -2,6 +2,7 @@
 //! both.
 
 mod audit;
+mod backup;
 mod capture;
 mod keys;
 mod layers;
@@ -22,6 +23,7 @@ use crate::listen::{ListenError, ListenSettings, Listener};
 use crate::monitoring::{LogError, LogSettings, MonitoringSettings, TraceSettings};
 use crate::service::Limits;
 use audit::{AuditSettings, AuditSettingsError};
+use backup::{BackupSettings, BackupSettingsError};
 use capture::{CaptureSettings, CaptureSettingsError};
 pub(crate) use keys::{DEFAULT_FILE, keys};
 use layers::Layers;
@@ -43,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionSettings,
     /// What becomes of the audit log's files.
     pub(crate) audit: AuditSettings,
+    /// Where backups are.
+    pub(crate) backup: BackupSettings,
     /// What the state follows from.
     pub(crate) state: StateSettings,
     /// Where to be watched.
@@ -103,6 +107,9 @@ pub(crate) enum ConfigError {
     /// How long packets are kept makes no sense.
     #[error(transparent)]
     Retention(#[from] RetentionError),
+    /// Where backups are makes no sense.
+    #[error(transparent)]
+    Backup(#[from] BackupSettingsError),
     /// What the state follows from makes no sense.
     #[error(transparent)]
     State(#[from] StateSettingsError),
@@ -211,6 +218,7 @@ impl Config {
         self.capture.thinning()?;
         self.retention.retention(false)?;
         self.audit.archive()?;
+        self.backup.check()?;
         self.state.thresholds()?;
         self.state.webhook()?;
         self.log.check()?;

@@ -38,6 +38,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_touched() {
         ("[audit]\narchive_folder = \"here\"", "archive_folder: here must be"),
         ("[state]\nwebhook = \"pager.example/x\"", "state.webhook: "),
         ("[state]\nwebhook_ca = \"/none\"", "state.webhook_ca is set"),
+        ("[backup]\nfolder = \"backups\"", "backup.folder: backups is no path from the root"),
         ("[log]\nlevel = \"loud=very\"", "loud=very"),
         ("[traces]\nendpoint = \"127.0.0.1:4317\"", "http://HOST:PORT"),
     ];

@@ -2,9 +2,9 @@
 //! here too, so a server's answer and the store's own look the same.
 
 use tapstone::{
-    CaptureCounts, CheckReport, ClockStep, Completeness, Cursor, Flow, Flows, Group, GroupBy,
-    HeldBack, Histogram, Hold, ImportReport, Info, LossCause, Missing, NewHold, ParseCursorError,
-    Refused, Selection, ShedFlow, Store, Timestamp,
+    BackupReport, CaptureCounts, CheckReport, ClockStep, Completeness, Cursor, Flow, Flows, Group,
+    GroupBy, HeldBack, Histogram, Hold, ImportReport, Info, LossCause, Missing, NewHold,
+    ParseCursorError, Refused, Selection, ShedFlow, Store, Timestamp,
 };
 use tapstone_client::{instant, proto};
 use tapstone_packet::flow::{Endpoint, KeyPart};
@@ -288,12 +288,33 @@ pub(crate) fn imported(report: &ImportReport) -> proto::ImportResponse {
     }
 }
 
+fn damage(it: &tapstone::Damage) -> proto::Damage {
+    let file = it.path.display().to_string();
+    proto::Damage { file, offset: it.offset, what: it.what.clone() }
+}
+
+/// An instant that the wall clock gave.
+pub(crate) fn nanos(nanos: u64) -> prost_types::Timestamp {
+    time(Timestamp::from_attos(i128::from(nanos) * 1_000_000_000))
+}
+
+pub(crate) fn backed_up(report: &BackupReport) -> proto::BackupResponse {
+    proto::BackupResponse {
+        path: report.path.display().to_string(),
+        taken: Some(nanos(report.taken_nanos)),
+        segments: report.segments,
+        packets: report.packets,
+        packet_bytes: report.packet_bytes,
+        files: report.files,
+        bytes: report.bytes,
+        copied_bytes: report.copied_bytes,
+        shared_bytes: report.shared_bytes,
+        carried_bytes: report.carried_bytes,
+        damage: report.damage.iter().map(damage).collect(),
+    }
+}
+
 pub(crate) fn checked(report: &CheckReport) -> proto::CheckResponse {
-    let damage = |it: &tapstone::Damage| proto::Damage {
-        file: it.path.display().to_string(),
-        offset: it.offset,
-        what: it.what.clone(),
-    };
     proto::CheckResponse {
         segments: report.segments,
         blocks: report.blocks,

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use tapstone::{
-    AuditError, CatalogError, HoldError, ImportError, IngestError, MaintainError, ParseCursorError,
-    QueryError, SealFailure,
+    AuditError, BackupError, CatalogError, HoldError, ImportError, IngestError, MaintainError,
+    ParseCursorError, QueryError, SealFailure,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -80,14 +80,29 @@ pub(crate) fn hold(error: &HoldError) -> Status {
     status(code, reason, field, error.to_string())
 }
 
-/// A report cannot be made.
-pub(crate) fn report(error: &MaintainError) -> Status {
+/// A task was not done to its end.
+pub(crate) fn task(error: &MaintainError) -> Status {
     let (code, reason) = match error {
         MaintainError::UnderWay(_) => (Code::Aborted, "UNDER_WAY"),
-        MaintainError::GaveWay { .. } => (Code::Aborted, "GAVE_WAY"),
+        MaintainError::GaveWay { .. } | MaintainError::Backup(BackupError::GivenUp) => {
+            (Code::Aborted, "GAVE_WAY")
+        }
+        MaintainError::Backup(BackupError::Inside(_)) => (Code::InvalidArgument, "FOLDER"),
+        MaintainError::Backup(BackupError::NoRoom { .. }) => (Code::ResourceExhausted, "NO_SPACE"),
+        MaintainError::Backup(BackupError::File(error)) if error.is_no_space() => {
+            (Code::ResourceExhausted, "NO_SPACE")
+        }
+        MaintainError::Backup(BackupError::Folder(_) | BackupError::File(_)) => {
+            (Code::Aborted, "FOLDER")
+        }
         _ => (Code::Unavailable, "STORE"),
     };
     status(code, reason, None, error.to_string())
+}
+
+/// The server is not configured for it.
+pub(super) fn not_configured(reason: &str, text: String) -> Status {
+    status(Code::FailedPrecondition, reason, None, text)
 }
 
 /// What cannot be told to the audit log is not done.

@@ -2,6 +2,7 @@
 
 mod admission;
 pub(crate) mod audit;
+pub(crate) mod backup;
 mod audit_summary;
 pub(crate) mod convert;
 mod deadline;
@@ -18,6 +19,7 @@ mod request_id;
 pub(crate) mod state;
 mod watch;
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +53,8 @@ pub(crate) struct Service {
     audit: Audit,
     /// What a report archives of the audit log.
     archive: Option<ArchiveOptions>,
+    /// The folder for backups, where there is one.
+    backups: Option<Arc<Path>>,
     /// Told when the server is about to end: what would go on for ever ends then.
     ending: Arc<tell::Sender<bool>>,
 }
@@ -59,10 +63,11 @@ pub(crate) struct Service {
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
-    pub(crate) fn new(store: Store, limits: Limits) -> Service {
+    pub(crate) fn new(store: Store, limits: Limits, backups: Option<&Path>) -> Service {
         let audit = Audit::new(store.audit());
         let (admission, ending) = (Arc::new(Admission::new(limits)), Arc::default());
-        Service { store, admission, audit, archive: None, ending }
+        let backups = backups.map(Arc::from);
+        Service { store, admission, audit, archive: None, backups, ending }
     }
 
     /// What a report archives of the audit log.
@@ -71,9 +76,10 @@ impl Service {
         Service { archive: Some(archive), ..self }
     }
 
-    /// Ends what would go on for ever.
+    /// Ends what would go on for ever, or for hours.
     pub(crate) fn end(&self) {
         self.ending.send_replace(true);
+        self.store.give_up_task("the server ends");
     }
 
     /// What the gate tells of refusals.
@@ -289,6 +295,14 @@ impl Admin for Service {
     ) -> Result<Response<proto::ReportResponse>, Status> {
         let asker = gate::asker(&request)?;
         report::make(self, request.into_inner(), &asker).await.map(Response::new)
+    }
+
+    async fn backup(
+        &self,
+        request: Request<proto::BackupRequest>,
+    ) -> Result<Response<proto::BackupResponse>, Status> {
+        let asker = gate::asker(&request)?;
+        backup::order(self, &request.into_inner(), &asker).await.map(Response::new)
     }
 
     async fn add_hold(

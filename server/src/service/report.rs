@@ -30,7 +30,7 @@ pub(super) async fn make(
     let archive = service.archive.clone();
     let made = service.blocking(move |store| make_here(store, period, archive)).await?;
     asked.outcome(if made.is_ok() { "done" } else { "failed" }, 0, 0);
-    made.map(response).map_err(|error| errors::report(&error))
+    made.map(response).map_err(|error| errors::task(&error))
 }
 
 /// Makes a report of a store that is open here.

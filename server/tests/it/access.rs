@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status};
 use crate::run;
 use crate::served::Served;
 
-const METHODS: [(&str, &[&str]); 19] = [
+const METHODS: [(&str, &[&str]); 20] = [
     ("/tapstone.v1.Tapstone/Query", &["packet-retrieval"]),
     ("/tapstone.v1.Tapstone/Count", &["metadata-search", "packet-retrieval"]),
     ("/tapstone.v1.Tapstone/Histogram", &["metadata-search", "packet-retrieval"]),
@@ -34,6 +34,7 @@ const METHODS: [(&str, &[&str]); 19] = [
     ("/tapstone.v1.Admin/ListHolds", &["operator", "custodian", "auditor"]),
     ("/tapstone.v1.Admin/AcceptHolds", &["custodian"]),
     ("/tapstone.v1.Admin/Report", &["auditor"]),
+    ("/tapstone.v1.Admin/Backup", &["operator"]),
     ("/tapstone.v1.Tapstone/Nothing", &[]),
     ("/tapstone.v2.Tapstone/Query", &[]),
     ("/grpc.health.v1.Health/Check", &["anyone"]),

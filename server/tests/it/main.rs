@@ -4,6 +4,7 @@
 
 mod access;
 mod alerting;
+mod backing_up;
 mod commands;
 mod crash;
 mod exactness;

@@ -36,7 +36,7 @@ impl fmt::Display for Tried {
 }
 
 /// The bytes of every packet.
-fn packets(store: &Store) -> Result<Vec<Vec<u8>>, String> {
+pub(super) fn packets(store: &Store) -> Result<Vec<Vec<u8>>, String> {
     let mut packets = store.query(&Selection::default()).map_err(|it| it.to_string())?;
     let all = (&mut packets).map(|it| it.data().to_vec()).collect();
     let missing = &packets.answer().completeness.missing;

@@ -3,6 +3,7 @@
 //!
 //! `SEEDS=1000` tries that many, `SEED=17` that one. A seed that fails becomes a test of its own.
 
+mod backing_up;
 mod expiry;
 mod faults;
 mod life;

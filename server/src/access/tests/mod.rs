@@ -17,7 +17,7 @@ use super::{
 /// The user that the server of these tests runs as.
 const OWN_UID: u32 = 990;
 
-const METHODS: [&str; 19] = [
+const METHODS: [&str; 20] = [
     "/tapstone.v1.Tapstone/Query",
     "/tapstone.v1.Tapstone/Count",
     "/tapstone.v1.Tapstone/Histogram",
@@ -33,6 +33,7 @@ const METHODS: [&str; 19] = [
     "/tapstone.v1.Admin/ListHolds",
     "/tapstone.v1.Admin/AcceptHolds",
     "/tapstone.v1.Admin/Report",
+    "/tapstone.v1.Admin/Backup",
     "/grpc.health.v1.Health/Check",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/tapstone.v1.Admin/Shred",
