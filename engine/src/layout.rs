@@ -20,6 +20,7 @@ use crate::id::SegmentId;
 ///                        DIR/ledger.head: what is in force
 /// DIR/names/             the name cache; may be deleted
 /// DIR/state-dump.json    what another process may start from, written in CRITICAL
+/// DIR/maintenance.json   when tasks of MAINTENANCE were done last, and how far a scrub got
 /// DIR/probe              there for a moment, when the disk is tried
 /// ```
 #[derive(Clone, Debug)]
@@ -88,6 +89,10 @@ impl Layout {
 
     pub(crate) fn state_dump(&self) -> PathBuf {
         self.root.join("state-dump.json")
+    }
+
+    pub(crate) fn maintenance(&self) -> PathBuf {
+        self.root.join("maintenance.json")
     }
 
     pub(crate) fn probe(&self) -> PathBuf {

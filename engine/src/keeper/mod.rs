@@ -134,6 +134,13 @@ impl Store {
         }
     }
 
+    /// Gives up the task that is under way, where the store is kept: whoever waits for it is told so.
+    pub fn give_up_maintenance(&self) {
+        if let Some(running) = &*self.keeper.running() {
+            running.tell.send_blocking(Told::GiveUp).ok();
+        }
+    }
+
     /// Has the keeper do a task, and waits for it; `None` where nobody keeps the store.
     pub(crate) fn ask_keeper_for(
         &self,

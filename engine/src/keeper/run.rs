@@ -37,6 +37,8 @@ pub(super) enum Told {
     Event(Event),
     /// Somebody wants a task done.
     Ordered(Ordered),
+    /// Nobody wants it any more.
+    GiveUp,
     /// What came of a step of it.
     Stepped {
         task: Arc<Run>,
@@ -112,6 +114,12 @@ impl Keeper {
             match block_on_within(patience, told.recv()) {
                 Some(Ok(Told::Event(event))) => self.step(&event),
                 Some(Ok(Told::Ordered(ordered))) => self.begin_task(ordered),
+                Some(Ok(Told::GiveUp)) => {
+                    // Its step ends soon, and fails.
+                    if let Some(task) = &self.task {
+                        task.run.give_up();
+                    }
+                }
                 Some(Ok(Told::Stepped { task, step, result })) => {
                     self.go_on_with_task(&task, step, result);
                 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod audit;
+mod cleaning;
 mod clock;
 mod corruption;
 mod effects;
@@ -15,6 +16,7 @@ mod keeping;
 mod paging;
 mod planning;
 mod querying;
+mod scrubbing;
 mod shedding;
 mod simulated;
 mod support;

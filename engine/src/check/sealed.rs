@@ -1,14 +1,11 @@
-//! Checking a store: every checksum and every cross-reference.
-
-use std::path::PathBuf;
+//! Checking a sealed segment: its fixed parts, its blocks, its split.
 
 use tapstone_index::Split;
-use tapstone_runtime::{block_on, blocking};
-use tapstone_wal::{ScanEnd, read_folder};
 
-use crate::audit::verify_audit;
+use super::CheckReport;
 use crate::catalog::SegmentRow;
 use crate::id::SegmentId;
+use crate::pace::{GivenUp, Pace};
 use crate::segment::block;
 use crate::segment::directory::Directory;
 use crate::segment::reader::{self, Segment};
@@ -16,133 +13,22 @@ use crate::segment::scan::check_unit_end;
 use crate::segment::split_file;
 use crate::store::Store;
 
-/// What a check looked at and found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CheckReport {
-    /// Segments read.
-    pub segments: u64,
-    /// Blocks opened.
-    pub blocks: u64,
-    /// Packets counted.
-    pub packets: u64,
-    /// Flows looked at.
-    pub flows: u64,
-    /// Records of the audit log read.
-    pub audit_records: u64,
-    /// What is wrong; empty when the store is sound.
-    pub damage: Vec<Damage>,
-}
-
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub path: PathBuf,
-    /// Where in it, in bytes, where that can be said.
-    pub offset: Option<u64>,
-    /// What is wrong.
-    pub what: String,
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let Some(offset) = self.offset {
-            write!(f, " at offset {offset}")?;
-        }
-        write!(f, ": {}", self.what)
-    }
-}
-
-impl CheckReport {
-    fn add(&mut self, path: PathBuf, offset: Option<u64>, what: impl ToString) {
-        self.damage.push(Damage { path, offset, what: what.to_string() });
-    }
-}
-
 impl Store {
-    /// Reads everything and verifies it, once what a crash left is in order. Open segments are
-    /// checked as far as they are durable.
-    #[must_use]
-    pub fn check(&self) -> CheckReport {
-        self.wait_until_indexed();
-        let mut report = CheckReport::default();
-        let layout = &self.inner.layout;
-        for text in self.damage() {
-            report.add(layout.root().to_owned(), None, text);
-        }
-        let without_row = self.segments_without_row();
-        let segments = match self.inner.catalog.segments() {
-            Ok(segments) => segments,
-            Err(error) => {
-                report.add(layout.catalog(), None, error);
-                Default::default()
-            }
-        };
-        for (id, row) in &segments.rows {
-            self.check_sealed(*id, row, &mut report);
-        }
-        match blocking::list_dir(&layout.segments()) {
-            Ok(names) => {
-                for name in names {
-                    let id = name.to_str().and_then(|name| name.strip_suffix(".seg"));
-                    let id = id.and_then(|id| id.parse::<SegmentId>().ok());
-                    let known = |id| {
-                        segments.rows.contains_key(&id)
-                            || without_row.iter().any(|it| it.id() == id)
-                    };
-                    if id.is_some_and(|id| !known(id)) {
-                        let what = "it is not in the catalog; run: tapstone rebuild";
-                        report.add(layout.segments().join(&name), None, what);
-                    }
-                }
-            }
-            Err(error) => report.add(layout.segments(), None, error),
-        }
-        for segment in
-            without_row.iter().filter(|segment| !segments.rows.contains_key(&segment.id()))
-        {
-            self.check_blocks(segment, u32::MAX, &mut report);
-        }
-        match read_folder(&layout.wal()) {
-            Ok(files) => {
-                for file in files {
-                    if let Ok(scan) = &file.scan
-                        && let ScanEnd::Damaged { offset } = scan.end
-                    {
-                        report.add(file.path, Some(offset), "the log is damaged here");
-                    }
-                }
-            }
-            Err(error) => report.add(layout.wal(), None, error),
-        }
-        self.check_audit(&mut report);
-        report.damage.extend(block_on(self.inner.ledger.verify()));
-        report
-    }
-
-    fn check_audit(&self, report: &mut CheckReport) {
-        let layout = &self.inner.layout;
-        match verify_audit(layout.root()) {
-            Ok(audit) => {
-                report.audit_records = audit.records;
-                for it in &audit.breaks {
-                    report.add(it.place.path.clone(), it.place.offset, it.text());
-                }
-                if audit.more_breaks > 0 {
-                    let what = format!("{} more breaks", audit.more_breaks);
-                    report.add(layout.audit(), None, what);
-                }
-            }
-            Err(error) => report.add(layout.audit(), None, error),
-        }
-    }
-
-    fn check_sealed(&self, id: SegmentId, row: &SegmentRow, report: &mut CheckReport) {
+    /// All that there is of a segment that the catalog has.
+    pub(crate) fn check_sealed(
+        &self,
+        id: SegmentId,
+        row: &SegmentRow,
+        pace: &mut Pace<'_>,
+        report: &mut CheckReport,
+    ) -> Result<(), GivenUp> {
         let path = self.inner.layout.segment(id);
         let segment = match reader::open_sealed(&path, &self.inner.keys, self.inner.id) {
             Ok(segment) => segment,
-            Err(error) => return report.add(path, None, error),
+            Err(error) => {
+                report.add(path, None, error);
+                return Ok(());
+            }
         };
         report.segments += 1;
         for (offset, what) in &segment.damage {
@@ -156,24 +42,36 @@ impl Store {
         if !same {
             report.add(path.clone(), None, "its trailer and its footer count differently");
         }
-        if (row.packets, row.packet_bytes, row.blocks)
-            != (counted.packets, counted.packet_bytes, counted.blocks)
-        {
+        if !is_row_of(row, &segment) {
             let what = "the catalog and the segment count differently; run: tapstone rebuild";
             report.add(path.clone(), None, what);
         }
-        self.check_blocks(&segment, row.flows, report);
+        self.check_blocks(&segment, row.flows, pace, report)?;
         self.check_split(id, row, &segment, report);
+        pace.rest()
     }
 
-    fn check_blocks(&self, segment: &Segment, flows: u32, report: &mut CheckReport) {
+    /// Every block, and what stands behind each unit.
+    pub(super) fn check_blocks(
+        &self,
+        segment: &Segment,
+        flows: u32,
+        pace: &mut Pace<'_>,
+        report: &mut CheckReport,
+    ) -> Result<(), GivenUp> {
         let file = match segment.read_file() {
             Ok(file) => file,
-            Err(error) => return report.add(segment.path.clone(), None, error),
+            Err(error) => {
+                report.add(segment.path.clone(), None, error);
+                return Ok(());
+            }
         };
+        // What the system has in memory says nothing of the disk.
+        file.forget_cached();
         let (mut scratch, mut plain) = (Vec::new(), Vec::new());
         for unit in &segment.map.units {
             for (place, number) in unit.blocks.iter().zip(unit.first_block..) {
+                pace.rest()?;
                 let at = Some(place.offset);
                 let stored = match file.read_at(place.offset, place.length as usize) {
                     Ok(stored) => stored,
@@ -205,19 +103,26 @@ impl Store {
                 Err(error) => report.add(segment.path.clone(), at, error),
             }
         }
+        // Nobody reads it from there.
+        file.forget_cached();
+        Ok(())
     }
 
-    fn check_split(
+    /// A split, by itself and against its segment; gives whether it can be read.
+    pub(crate) fn check_split(
         &self,
         id: SegmentId,
         row: &SegmentRow,
         segment: &Segment,
         report: &mut CheckReport,
-    ) {
+    ) -> bool {
         let path = self.inner.layout.split(id);
         let source = match split_file::open(&path, &self.inner.keys, self.inner.id, id) {
             Ok(source) => source,
-            Err(error) => return report.add(path, None, error),
+            Err(error) => {
+                report.add(path, None, error);
+                return false;
+            }
         };
         let checked = Split::verify_bytes(source.clone()).and_then(|()| {
             let split = Split::open(source)?;
@@ -226,7 +131,10 @@ impl Store {
         });
         let split = match checked {
             Ok(split) => split,
-            Err(error) => return report.add(path, None, error),
+            Err(error) => {
+                report.add(path, None, error);
+                return false;
+            }
         };
         report.flows += u64::from(split.flow_count());
         if split.flow_count() != row.flows {
@@ -249,7 +157,15 @@ impl Store {
         if packets != row.packets {
             report.add(path, None, "its flows have another number of packets than its segment");
         }
+        true
     }
+}
+
+/// Whether a row of the catalog is about what a segment has.
+pub(crate) fn is_row_of(row: &SegmentRow, segment: &Segment) -> bool {
+    let counted = segment.map.totals(row.flows);
+    (row.packets, row.packet_bytes, row.blocks)
+        == (counted.packets, counted.packet_bytes, counted.blocks)
 }
 
 /// What is wrong with a block's directory.
