@@ -10,12 +10,12 @@ use futures_lite::future::yield_now;
 use tapstone_index::{BuildError, FlowEntry, SplitBuilder};
 use tapstone_packet::flow::Path;
 use tapstone_packet::names::Answer;
-use tapstone_runtime::blocking;
 use tapstone_runtime::file::FileError;
 
 use crate::capture::loss;
 use crate::catalog::{Catalog, CatalogError, CheckpointRow, Sealed, SegmentRow};
 use crate::effects::Orders;
+use crate::erase;
 use crate::flows::table::FlowTable;
 use crate::id::StoreId;
 use crate::keys::KeyRing;
@@ -26,6 +26,7 @@ use crate::segment::description::Checkpoint;
 use crate::segment::reader::Segment;
 use crate::segment::split_file;
 use crate::segment::writer::WriteError;
+use crate::store::Store;
 use crate::unindexed::Unindexed;
 
 /// Why a sealed segment could not be indexed. Its packets are safe, and are found by scanning;
@@ -82,6 +83,20 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
+    /// One for somebody who has a store open.
+    pub(crate) fn of(store: &Store) -> Builder {
+        let inner = &store.inner;
+        Builder {
+            layout: inner.layout.clone(),
+            store: inner.id,
+            keys: Arc::clone(&inner.keys),
+            catalog: Arc::clone(&inner.catalog),
+            names: Arc::clone(&inner.names),
+            unindexed: Arc::clone(&inner.unindexed),
+            orders: Arc::clone(&inner.orders),
+        }
+    }
+
     /// Takes jobs until nobody can send any; while there are none, does what recovery left. What
     /// takes time of that waits for the next opening when the store is closed before.
     pub(crate) async fn run(self, jobs: Receiver<Job>, mut later: VecDeque<Later>) {
@@ -141,7 +156,7 @@ impl Builder {
         let (opened, owner) = (&segment.opened, segment.opened.owner);
         let split = build_split(table, answers)?;
         let path = self.layout.split(owner.segment);
-        let (keys, secret, bucket) = (&self.keys, &opened.secret, opened.bucket);
+        let (keys, secret, bucket) = (&self.keys, &opened.secret, *opened.bucket);
         let index_bytes = split_file::write(&path, keys, owner, bucket, secret, &split.bytes)?;
         let totals = segment.map.totals(table.len() as u32);
         let row = SegmentRow {
@@ -165,9 +180,9 @@ impl Builder {
             checkpoints: checkpoints(segment).collect(),
         }])?;
         self.unindexed.remove(owner.segment);
-        self.names.learn(answers);
+        self.names.learn(owner.segment.sequence(), answers);
         if let Some(wal) = wal {
-            blocking::remove(wal)?;
+            erase::log(wal)?;
         }
         Ok(())
     }

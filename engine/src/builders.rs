@@ -124,6 +124,7 @@ mod tests {
     use crate::doc_capture;
     use crate::effects::Effects;
     use crate::import::ImportOptions;
+    use crate::pace::Pace;
     use crate::replay::replay;
     use crate::store::{OpenOptions, Store};
 
@@ -170,7 +171,7 @@ mod tests {
 
         let (jobs, queue) = async_channel::bounded(QUEUE);
         let (done, answer) = async_channel::bounded(1);
-        let replayed = replay(&segment).unwrap();
+        let replayed = replay(&segment, &mut Pace::unbounded()).unwrap();
         let (table, answers) = (Arc::new(replayed.table), replayed.answers);
         let job = Job { segment, stored_bytes, table, answers, wal: None, done: Some(done) };
         jobs.try_send(job).unwrap();

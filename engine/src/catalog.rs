@@ -4,6 +4,7 @@
 
 mod by_hour;
 mod copy;
+mod expiring;
 mod kept;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,6 @@ use tapstone_runtime::file::FileError;
 
 use crate::capture::loss::Loss;
 use crate::id::SegmentId;
-use crate::retention::Expired;
 use crate::segment::description::Checkpoint;
 pub(crate) use by_hour::hour_of;
 use kept::Kept;
@@ -37,12 +37,6 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const SEGMENTS: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("segments");
 const SUMMARIES: TableDefinition<&[u8; 16], &[u8]> = TableDefinition::new("summaries");
 const CHECKPOINTS: TableDefinition<(u64, u128), &[u8]> = TableDefinition::new("checkpoints");
-/// In `meta`: the largest sequence number of a segment that expired. No other gets it again.
-const LAST_EXPIRED: &str = "last_expired";
-/// Segments whose files are being removed.
-const EXPIRING: TableDefinition<&[u8; 16], ()> = TableDefinition::new("expiring");
-/// What expired, by cause.
-const EXPIRED: TableDefinition<&str, &[u8]> = TableDefinition::new("expired");
 
 /// Why the catalog cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -261,80 +255,6 @@ impl Catalog {
             .collect()
     }
 
-    /// Takes a segment out, durably: it is found no more, and its files may go.
-    pub(crate) fn begin_expiring(
-        &self,
-        id: SegmentId,
-        expired: Expired,
-        checkpoints: &[(Checkpoint, CheckpointRow)],
-    ) -> Result<(), CatalogError> {
-        let before = self.expired()?.into_iter().find(|it| it.by == expired.by);
-        let all = before.map_or(expired, |before| before.and(expired));
-        self.write(|transaction| {
-            transaction.open_table(SEGMENTS)?.remove(&id.0)?;
-            transaction.open_table(SUMMARIES)?.remove(&id.0)?;
-            let mut table = transaction.open_table(CHECKPOINTS)?;
-            for (checkpoint, row) in checkpoints {
-                let key = (checkpoint.offset, checkpoint.hash);
-                // A capture that was taken in twice is there still.
-                let own = table.get(key)?.is_some_and(|it| it.value() == to_json(row));
-                if own {
-                    table.remove(key)?;
-                }
-            }
-            transaction.open_table(EXPIRING)?.insert(&id.0, ())?;
-            let mut meta = transaction.open_table(META)?;
-            let last = meta.get(LAST_EXPIRED)?.map_or(0, |last| last.value());
-            meta.insert(LAST_EXPIRED, last.max(u64::from(id.sequence())))?;
-            transaction.open_table(EXPIRED)?.insert(expired.by.name(), &to_json(&all)[..])?;
-            by_hour::account(transaction, hour_of(clock::unix_nanos()), expired)
-        })
-    }
-
-    /// The files of these segments are gone.
-    pub(crate) fn end_expiring(&self, ids: &[SegmentId]) -> Result<(), CatalogError> {
-        self.write(|transaction| {
-            let mut table = transaction.open_table(EXPIRING)?;
-            for id in ids {
-                table.remove(&id.0)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Segments whose files are being removed, or were when a crash came.
-    pub(crate) fn expiring(&self) -> Result<Vec<SegmentId>, CatalogError> {
-        self.read(|transaction| {
-            let table = match transaction.open_table(EXPIRING) {
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                table => table?,
-            };
-            let rows = table.iter()?.map(|row| Ok(SegmentId(*row?.0.value())));
-            rows.collect()
-        })
-    }
-
-    /// The largest sequence number of a segment that expired.
-    pub(crate) fn last_expired(&self) -> Result<Option<u32>, CatalogError> {
-        let last = self.read(|transaction| {
-            Ok(transaction.open_table(META)?.get(LAST_EXPIRED)?.map(|last| last.value()))
-        })?;
-        Ok(last.and_then(|last| u32::try_from(last).ok()))
-    }
-
-    /// What expired so far, by cause.
-    pub(crate) fn expired(&self) -> Result<Vec<Expired>, CatalogError> {
-        let rows = self.read(|transaction| {
-            let table = match transaction.open_table(EXPIRED) {
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                table => table?,
-            };
-            let rows = table.iter()?.map(|row| Ok(row?.1.value().to_vec()));
-            rows.collect::<Result<Vec<_>, redb::Error>>()
-        })?;
-        rows.iter().map(|value| self.parse(value, || "what expired".to_owned())).collect()
-    }
-
     /// Bytes of the catalog file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -501,7 +421,7 @@ pub(crate) mod attos {
 mod tests {
     use super::*;
     use crate::id::StoreId;
-    use crate::retention::ExpiredBy;
+    use crate::retention::{Expired, ExpiredBy};
 
     pub(super) fn sealed(sequence: u32) -> Sealed {
         let checkpoint = Checkpoint { offset: 10, hash: u128::MAX, packets: 5 };

@@ -30,6 +30,15 @@ impl SegmentId {
     pub fn sequence(self) -> u32 {
         u32::from_be_bytes([self.0[6], self.0[7], self.0[8], self.0[9]])
     }
+
+    /// The day on which it was begun (UTC, days since the epoch), which is that of its bucket.
+    #[must_use]
+    pub(crate) fn day(self) -> u32 {
+        let [a, b, c, d, e, f] = *self.0.first_chunk().expect("an id has 16 bytes");
+        let unix_millis = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        // 48 bits of milliseconds are below four million days.
+        (unix_millis / 86_400_000) as u32
+    }
 }
 
 /// A text that is not an id in hexadecimal.

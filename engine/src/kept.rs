@@ -75,6 +75,13 @@ impl Store {
         self.inner.kept.splits.forget(id);
     }
 
+    /// Whether a segment that was there is no more, since it was let go.
+    pub(crate) fn is_gone(&self, id: SegmentId) -> bool {
+        // In the order in which a segment wanders.
+        !self.segments_without_row().iter().any(|it| it.id() == id)
+            && self.inner.catalog.segments().is_ok_and(|it| !it.rows.contains_key(&id))
+    }
+
     fn open_split(&self, id: SegmentId) -> Result<Arc<Split>, OpenSplitError> {
         let path = self.inner.layout.split(id);
         let source = split_file::open(&path, &self.inner.keys, self.inner.id, id)?;

@@ -22,6 +22,7 @@ use crate::id::SegmentId;
 /// DIR/names/             the name cache; may be deleted
 /// DIR/state-dump.json    what another process may start from, written in CRITICAL
 /// DIR/report.key         signs reports, wrapped by the master key; DIR/report.pem: its public half
+/// DIR/maintenance.json   when tasks of MAINTENANCE were done last, and how far a scrub got
 /// DIR/probe              there for a moment, when the disk is tried
 /// DIR/restoring          there while a backup is being restored
 /// ```
@@ -109,6 +110,10 @@ impl Layout {
 
     pub(crate) fn report_public_key(&self) -> PathBuf {
         self.root.join("report.pem")
+    }
+
+    pub(crate) fn maintenance(&self) -> PathBuf {
+        self.root.join("maintenance.json")
     }
 
     pub(crate) fn probe(&self) -> PathBuf {

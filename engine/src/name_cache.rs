@@ -1,9 +1,10 @@
 //! The name cache: which addresses DNS gave for a name. The only module that names sled.
 //!
 //! It makes `name:` find flows by the name that their client looked up. Nothing depends on it: it
-//! is filled from DNS answers that the splits keep too, and may be lost or deleted at any time.
+//! is filled from DNS answers that the splits keep too, and may be lost or deleted at any time. Each
+//! entry has the number of the last segment that had it, so that it goes when its segments have gone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -13,6 +14,8 @@ use tapstone_packet::predicate::NamePattern;
 
 /// Most addresses given for one question: a domain with more is asked for by its name alone.
 const ADDRESSES_MAX: usize = 4096;
+/// So many entries are looked at together when some are forgotten.
+const GONE_AT_ONCE: usize = 100_000;
 
 /// The cache, opened when it is first needed; a disabled one knows nothing.
 #[derive(Debug)]
@@ -54,18 +57,59 @@ impl NameCache {
         opened.as_ref()
     }
 
-    /// Takes DNS answers in.
-    pub(crate) fn learn(&self, answers: &[Answer]) {
+    /// Takes in the DNS answers of a segment.
+    pub(crate) fn learn(&self, segment: u32, answers: &[Answer]) {
         if answers.is_empty() {
             return;
         }
         let Some(tree) = self.tree() else { return };
-        let mut batch = sled::Batch::default();
-        for answer in answers {
-            batch.insert(key(&answer.name, answer.address), &[]);
-        }
-        if let Err(error) = tree.apply_batch(batch).and_then(|()| tree.flush().map(drop)) {
+        let later = |known: Option<&[u8]>| {
+            let known = known.and_then(segment_of).unwrap_or_default();
+            Some(known.max(segment).to_be_bytes().to_vec())
+        };
+        let mut answers = answers.iter().map(|answer| key(&answer.name, answer.address));
+        let learned = answers.try_for_each(|key| tree.fetch_and_update(key, later).map(drop));
+        if let Err(error) = learned.and_then(|()| tree.flush().map(drop)) {
             tracing::warn!(%error, "the name cache refuses; name: finds less");
+        }
+    }
+
+    /// Forgets what no segment has any more; gives how many entries that were. `is_there` says of a
+    /// segment's number whether it is; `earlier` gives those that are, up to a number, with their
+    /// answers, in order.
+    pub(crate) fn forget_gone<E>(
+        &self,
+        is_there: impl Fn(u32) -> bool,
+        mut earlier: impl FnMut(u32) -> Result<Vec<(u32, Vec<Answer>)>, E>,
+    ) -> Result<u64, E> {
+        let Some(tree) = self.tree() else { return Ok(0) };
+        let mut forgotten = 0;
+        let mut entries = tree.iter().map_while(Result::ok);
+        loop {
+            // Those whose last segment is gone; an older program did not say which that was.
+            let gone =
+                entries.by_ref().filter(|(_, value)| !segment_of(value).is_some_and(&is_there));
+            let mut gone: BTreeMap<_, _> = gone.take(GONE_AT_ONCE).collect();
+            let Some(last) = gone.values().map(|it| segment_of(it).unwrap_or(u32::MAX)).max()
+            else {
+                tree.flush().ok();
+                return Ok(forgotten);
+            };
+            // An earlier one may be held.
+            for (segment, answers) in earlier(last)? {
+                for answer in &answers {
+                    let key = key(&answer.name, answer.address);
+                    if let Some((key, value)) = gone.remove_entry(&key[..]) {
+                        let dated = Some(&segment.to_be_bytes()[..]);
+                        // What was learned meanwhile is newer.
+                        tree.compare_and_swap(key, Some(value), dated).ok();
+                    }
+                }
+            }
+            for (key, value) in gone {
+                let swapped = tree.compare_and_swap(key, Some(value), None::<&[u8]>);
+                forgotten += u64::from(swapped.is_ok_and(|swapped| swapped.is_ok()));
+            }
         }
     }
 
@@ -84,6 +128,11 @@ impl NameCache {
         let keys = tree.scan_prefix(prefix).keys().map_while(Result::ok);
         keys.filter_map(|key| address(&key)).take(ADDRESSES_MAX).collect()
     }
+}
+
+/// The last segment that an entry was learned from.
+fn segment_of(value: &[u8]) -> Option<u32> {
+    value.try_into().map(u32::from_be_bytes).ok()
 }
 
 /// Labels in reverse order, a zero byte, the address.
@@ -125,7 +174,10 @@ mod tests {
             name: name.as_bytes().to_vec(),
             address: IpAddr::from([192, 0, 2, last]),
         };
-        cache.learn(&[answer("example.com", 1), answer("www.example.com", 2), answer("b.com", 0)]);
+        cache.learn(
+            1,
+            &[answer("example.com", 1), answer("www.example.com", 2), answer("b.com", 0)],
+        );
         let find = |pattern| -> Vec<u8> {
             let found = cache.addresses(&pattern).into_iter();
             found
@@ -139,5 +191,37 @@ mod tests {
         assert_eq!(find(NamePattern::Exact("example.com".into())), [1]);
         assert_eq!(find(NamePattern::Domain("b.com".into())), [0]);
         assert!(find(NamePattern::Domain("xample.com".into())).is_empty());
+    }
+
+    #[test]
+    fn what_no_segment_has_any_more_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = NameCache::new(dir.path().to_owned());
+        let answer =
+            |last| Answer { name: b"a.com".to_vec(), address: IpAddr::from([192, 0, 2, last]) };
+        let found = || cache.addresses(&NamePattern::Exact("a.com".into())).len();
+        cache.learn(1, &[answer(1), answer(2), answer(3)]);
+        cache.learn(3, &[answer(3)]);
+        cache.learn(2, &[answer(2), answer(3)]);
+        // As an older program wrote it.
+        let undated = key(b"a.com", answer(4).address);
+        cache.tree().unwrap().insert(undated, &[]).unwrap();
+        let has = |segment| {
+            let had = [vec![1, 2, 3], vec![2, 3], vec![3]][segment as usize - 1].clone();
+            (segment, had.into_iter().map(answer).collect::<Vec<_>>())
+        };
+        let forget = |there: &[u32]| {
+            let earlier = |last| {
+                let there = there.iter().filter(|it| **it <= last);
+                Ok::<_, ()>(there.map(|it| has(*it)).collect())
+            };
+            cache.forget_gone(|it| there.contains(&it), earlier).unwrap()
+        };
+        assert_eq!((forget(&[1, 2, 3]), found()), (1, 3), "nobody has the undated one");
+        assert_eq!((forget(&[2, 3]), found()), (1, 2));
+        // The last segment that had an entry is gone, and one before it is held.
+        assert_eq!((forget(&[2]), found()), (0, 2));
+        assert_eq!((forget(&[2]), found()), (0, 2), "they are dated by that one now");
+        assert_eq!((forget(&[]), found()), (2, 0));
     }
 }

@@ -9,6 +9,7 @@ use tapstone_runtime::file::FileError;
 
 use crate::flows::table::FlowTable;
 use crate::flows::tracker::Tracker;
+use crate::pace::{GivenUp, Pace};
 use crate::segment::block;
 use crate::segment::description::Unit;
 use crate::segment::directory::Directory;
@@ -20,6 +21,9 @@ pub enum ReplayError {
     /// The file cannot be opened.
     #[error("segment: {0}")]
     File(#[from] FileError),
+    /// Something came that matters more.
+    #[error(transparent)]
+    GivenUp(#[from] GivenUp),
 }
 
 /// What following a segment gave.
@@ -43,12 +47,12 @@ struct Place {
 }
 
 /// Reads every packet in order of arrival.
-pub(crate) fn replay(segment: &Segment) -> Result<Replayed, ReplayError> {
+pub(crate) fn replay(segment: &Segment, pace: &mut Pace<'_>) -> Result<Replayed, ReplayError> {
     let file = segment.read_file()?;
     let mut tracker = Tracker::default();
     let mut damaged = Vec::new();
     for unit in &segment.map.units {
-        let (bytes, mut places) = read_unit(&file, segment, unit, &mut damaged);
+        let (bytes, mut places) = read_unit(&file, segment, unit, pace, &mut damaged)?;
         sort_by_arrival(&mut places);
         tracker.table.begin_unit();
         let mut runs = BTreeSet::new();
@@ -77,12 +81,14 @@ fn read_unit(
     file: &ReadFile,
     segment: &Segment,
     unit: &Unit,
+    pace: &mut Pace<'_>,
     damaged: &mut Vec<(u64, String)>,
-) -> (Vec<u8>, Vec<Place>) {
+) -> Result<(Vec<u8>, Vec<Place>), GivenUp> {
     let (mut all, mut places) = (Vec::new(), Vec::new());
     let (mut scratch, mut plain) = (Vec::new(), Vec::new());
     let (owner, key) = (segment.opened.owner, &segment.opened.key);
     for (place, number) in unit.blocks.iter().zip(unit.first_block..) {
+        pace.rest()?;
         let read = file.read_at(place.offset, place.length as usize);
         let opened = read.map_err(|error| error.to_string()).and_then(|stored| {
             let opened = block::open(owner, key, number, &stored, &mut scratch, &mut plain);
@@ -97,7 +103,7 @@ fn read_unit(
             Err(error) => damaged.push((place.offset, error)),
         }
     }
-    (all, places)
+    Ok((all, places))
 }
 
 fn add_places(directory: &Directory<'_>, block: u32, all: &mut Vec<u8>, places: &mut Vec<Place>) {

@@ -530,6 +530,12 @@ pub(crate) fn first_record(sequence: u32) -> Lsn {
     Lsn(u64::from(sequence) << 32 | 1)
 }
 
+/// The number of the segment whose log has this name.
+pub(crate) fn sequence_of(log: &str) -> Option<u32> {
+    let first = log.strip_suffix(".log")?.rsplit_once('-')?.1.parse::<u64>().ok()?;
+    u32::try_from(first >> 32).ok()
+}
+
 /// Counts a unit's packets, which are grouped by flow.
 fn count(table: &mut FlowTable, entries: &[Entry]) {
     for run in entries.chunk_by(|a, b| a.flow == b.flow) {

@@ -13,6 +13,7 @@ use async_channel::Sender;
 use tapstone_index::{FlowRow, FlowSet};
 use tapstone_packet::filter::Dialect;
 use tapstone_packet::interface::Interface;
+use tapstone_packet::names::Answer;
 use tapstone_packet::predicate::{NamePattern, Predicate};
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::file::FileError;
@@ -36,6 +37,7 @@ use crate::keys::{KeyError, KeyRing};
 use crate::layout::Layout;
 use crate::ledger;
 use crate::limits::Sizes;
+use crate::maintenance;
 use crate::name_cache::NameCache;
 use crate::query::Missing;
 use crate::query::plan::dialect_of;
@@ -159,6 +161,8 @@ pub(crate) struct Inner {
     pub(crate) spared: Arc<Spared>,
     /// What holds kept when segments expired last.
     pub(crate) held_back: Mutex<HeldBack>,
+    /// What is kept of tasks of MAINTENANCE.
+    pub(crate) maintained: maintenance::Kept,
     /// What is told of the store's state.
     pub(crate) board: Arc<keeper::Board>,
     _lock: FolderLock,
@@ -264,10 +268,15 @@ impl Store {
             expiring: Mutex::default(),
             spared: Arc::default(),
             held_back: Mutex::default(),
+            maintained: Default::default(),
             board: Arc::default(),
             _lock: lock,
         });
-        Ok(Store { keeper: Arc::default(), inner })
+        let store = Store { keeper: Arc::default(), inner };
+        // A crash may have come between the last segment of a day and its key.
+        let destroyed = store.destroy_unneeded_keys();
+        store.inner.unindexed.tell(destroyed.err().map(|error| error.to_string()));
+        Ok(store)
     }
 
     /// Seals what is open, indexes it, and closes the store. Other clones of the handle can be
@@ -489,15 +498,16 @@ impl Store {
 
     fn refill_name_cache(&self) -> Result<(), CatalogError> {
         for id in self.inner.catalog.segments()?.rows.keys() {
-            let Ok(split) = self.split(*id) else { continue };
-            let Ok(answers) = split.answers() else { continue };
-            let answers = answers.into_iter();
-            let answers: Vec<_> = answers
-                .map(|(name, address)| tapstone_packet::names::Answer { name, address })
-                .collect();
-            self.inner.names.learn(&answers);
+            let answers = self.answers_of(*id).unwrap_or_default();
+            self.inner.names.learn(id.sequence(), &answers);
         }
         Ok(())
+    }
+
+    /// The DNS answers of a sealed segment; none where its split cannot be read.
+    pub(crate) fn answers_of(&self, id: SegmentId) -> Option<Vec<Answer>> {
+        let answers = self.split(id).ok()?.answers().ok()?.into_iter();
+        Some(answers.map(|(name, address)| Answer { name, address }).collect())
     }
 }
 

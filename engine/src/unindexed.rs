@@ -19,7 +19,7 @@ pub(crate) struct UnindexedSegment {
     /// Its flows, where they are known: those of a segment that a crash left are not.
     pub(crate) flows: Option<Arc<FlowTable>>,
     /// Whether it will be indexed. One that could not be is served as it is.
-    in_work: bool,
+    pub(crate) in_work: bool,
 }
 
 /// All of them, and what was found wrong on the way.
@@ -106,11 +106,14 @@ impl Unindexed {
         done.recv().await.ok();
     }
 
-    /// Notes what is wrong with the store.
+    /// Notes what is wrong with the store; what is known is not said again.
     pub(crate) fn tell(&self, damage: impl IntoIterator<Item = String>) {
         for text in damage {
             tracing::error!("{text}");
-            self.state().damage.push(text);
+            let mut state = self.state();
+            if !state.damage.contains(&text) {
+                state.damage.push(text);
+            }
         }
     }
 

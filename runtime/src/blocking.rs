@@ -56,6 +56,15 @@ impl ReadFile {
         self.file.length().map_err(|error| FileError::new("stat", &self.path, error))
     }
 
+    /// Lets the system keep nothing of the file in memory that the disk has too: what is read next
+    /// is what the disk gives.
+    pub fn forget_cached(&self) {
+        if let Handle::System(file) = &self.file {
+            // It is advice: what is read from memory all the same was written a moment ago.
+            rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).ok();
+        }
+    }
+
     /// Reads `len` bytes at `offset`.
     ///
     /// # Errors
@@ -171,6 +180,33 @@ impl RandomAccessFile {
         match &self.file {
             Handle::System(file) => file.set_len(len),
             Handle::Simulated(inode) => simulated().set_len(*inode, len),
+        }
+    }
+
+    /// Gives the room of a range back, which reads as zeros from then on, also for whoever has the
+    /// file open: the file system may tell the disk that nobody needs it any more. Gives whether the
+    /// file system can.
+    ///
+    /// # Errors
+    ///
+    /// When it can, and refuses.
+    pub fn give_back(&self, range: std::ops::Range<u64>) -> io::Result<bool> {
+        use rustix::fs::FallocateFlags;
+        if range.is_empty() {
+            return Ok(true);
+        }
+        let length = range.end - range.start;
+        match &self.file {
+            Handle::System(file) => {
+                let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                match rustix::fs::fallocate(file, hole, range.start, length) {
+                    Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(false),
+                    done => done.map(|()| true).map_err(io::Error::from),
+                }
+            }
+            Handle::Simulated(inode) => {
+                simulated().write(*inode, range.start, &vec![0; length as usize]).map(|()| true)
+            }
         }
     }
 
@@ -494,6 +530,30 @@ mod tests {
         file.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!((&bytes, file.length().unwrap()), (b"\0\0ab", 4));
         assert!(RandomAccessFile::create_new(&path).is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_reads_as_zeros_and_takes_no_room() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = dir.path().join("f");
+        replace_file(&path, &[7; 64 << 10]).unwrap();
+        let reader = ReadFile::open(&path).unwrap();
+        let before = fs::metadata(&path).unwrap().blocks();
+        let file = RandomAccessFile::open(&path).unwrap();
+        assert!(file.give_back(5..5).unwrap());
+        if !file.give_back(4096..64 << 10).unwrap() {
+            println!("SKIPPED: this file system gives no room of a file back");
+            return;
+        }
+        file.sync_data().unwrap();
+        assert_eq!(reader.length().unwrap(), 64 << 10);
+        assert_eq!(reader.read_at(4095, 2).unwrap(), [7, 0]);
+        assert_eq!(reader.read_at((64 << 10) - 1, 1).unwrap(), [0]);
+        let after = fs::metadata(&path).unwrap().blocks();
+        assert!(after < before, "{before} blocks, then {after}");
+        reader.forget_cached();
+        assert_eq!(reader.read_at(0, 1).unwrap(), [7]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Bucket keys: one a day, each in a file of its own, wrapped by the master key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Weak};
 
 use ring::aead::{Aad, NONCE_LEN, Nonce};
 use tapstone_runtime::{blocking, privileges, random_bytes};
@@ -11,6 +12,7 @@ use tapstone_runtime::{blocking, privileges, random_bytes};
 use super::Secret;
 use super::key_file::{self, KeyError, KeyFile, KeyKind};
 use super::seal::{FileKey, Stream, TAG_LEN, unbound};
+use crate::erase;
 use crate::id::SegmentId;
 
 /// Bytes of a wrapped key: nonce, ciphertext, tag.
@@ -51,6 +53,8 @@ pub(crate) struct KeyRing {
     master_id: [u8; 16],
     master: Secret,
     buckets: Mutex<HashMap<BucketId, Secret>>,
+    /// The buckets of segments that are being written. Locked while one is made or destroyed.
+    claimed: Mutex<HashMap<BucketId, Weak<BucketId>>>,
 }
 
 impl KeyRing {
@@ -70,8 +74,8 @@ impl KeyRing {
     /// The same for a key that is no store's own: where it is kept, others may keep it as they must.
     pub(crate) fn of_any_mode(master_path: &Path, folder: &Path) -> Result<KeyRing, KeyError> {
         let (master_id, master) = read_master(master_path)?;
-        let (folder, buckets) = (folder.to_owned(), Mutex::new(HashMap::new()));
-        Ok(KeyRing { folder, master_id, master, buckets })
+        let (folder, buckets) = (folder.to_owned(), Mutex::default());
+        Ok(KeyRing { folder, master_id, master, buckets, claimed: Mutex::default() })
     }
 
     /// Puts a copy of a master key into a store's folder.
@@ -84,7 +88,13 @@ impl KeyRing {
     /// The same master key, and bucket keys that are elsewhere.
     pub(crate) fn over(&self, folder: &Path) -> KeyRing {
         let (folder, buckets) = (folder.to_owned(), Mutex::new(HashMap::new()));
-        KeyRing { folder, master_id: self.master_id, master: self.master.clone(), buckets }
+        KeyRing {
+            folder,
+            master_id: self.master_id,
+            master: self.master.clone(),
+            buckets,
+            claimed: Mutex::default(),
+        }
     }
 
     /// Unwraps every bucket's key; gives how many there are.
@@ -133,16 +143,22 @@ impl KeyRing {
         self.buckets.lock().expect("no holder of the lock panics").clear();
     }
 
-    /// The bucket of a day, made when there is none yet.
-    pub(crate) fn bucket_of_day(&self, day: u32) -> Result<BucketId, KeyError> {
-        for name in blocking::list_dir(&self.folder)? {
-            let id = name.to_str().and_then(|name| name.strip_suffix(".key"));
-            if let Some(id) = id.and_then(BucketId::from_hex)
-                && id.day() == day
-            {
-                return Ok(id);
-            }
+    /// The bucket of a day, made when there is none yet. It is not destroyed while what this gives is
+    /// kept.
+    pub(crate) fn bucket_of_day(&self, day: u32) -> Result<Arc<BucketId>, KeyError> {
+        let mut claimed = self.claimed.lock().expect("no holder of the lock panics");
+        claimed.retain(|_, claim| claim.strong_count() > 0);
+        let found = self.list()?.into_iter().find(|id| id.day() == day);
+        let id = found.map_or_else(|| self.make_bucket(day), Ok)?;
+        if let Some(claim) = claimed.get(&id).and_then(Weak::upgrade) {
+            return Ok(claim);
         }
+        let claim = Arc::new(id);
+        claimed.insert(id, Arc::downgrade(&claim));
+        Ok(claim)
+    }
+
+    fn make_bucket(&self, day: u32) -> Result<BucketId, KeyError> {
         let mut id = BucketId(random_bytes());
         id.0[..4].copy_from_slice(&day.to_be_bytes());
         let secret = self.make(&self.path(id), KeyKind::Bucket, id.0)?;
@@ -174,6 +190,36 @@ impl KeyRing {
             .then(|| unwrap(&self.master, &wrapped, &file.id))
             .flatten()
             .ok_or_else(|| KeyError::WrongKey { path: path.to_owned() })
+    }
+
+    /// The buckets that have a key.
+    fn list(&self) -> Result<Vec<BucketId>, KeyError> {
+        let names = blocking::list_dir(&self.folder)?;
+        let id = |name: &OsString| BucketId::from_hex(name.to_str()?.strip_suffix(".key")?);
+        Ok(names.iter().filter_map(id).collect())
+    }
+
+    /// Destroys the keys of those `days` of which there is no segment; gives the days that have no key
+    /// any more. `days_in_use` is asked while no segment can be begun in a bucket that is about to
+    /// go; where it does not know, none goes.
+    pub(crate) fn destroy_unneeded<E: From<KeyError>>(
+        &self,
+        days: &BTreeSet<u32>,
+        days_in_use: impl FnOnce() -> Result<Option<BTreeSet<u32>>, E>,
+    ) -> Result<BTreeSet<u32>, E> {
+        let claimed = self.claimed.lock().expect("no holder of the lock panics");
+        let Some(mut in_use) = days_in_use()? else { return Ok(BTreeSet::new()) };
+        let claims = claimed.iter().filter(|(_, claim)| claim.strong_count() > 0);
+        in_use.extend(claims.map(|(id, _)| id.day()));
+        let unneeded: BTreeSet<u32> = days.difference(&in_use).copied().collect();
+        for id in self.list()?.iter().filter(|id| unneeded.contains(&id.day())) {
+            self.buckets.lock().expect("no holder of the lock panics").remove(id);
+            let erased = erase::key(&self.path(*id)).map_err(KeyError::from)?;
+            if let Some(error) = erased.key_left {
+                return Err(KeyError::from(error).into());
+            }
+        }
+        Ok(unneeded)
     }
 
     /// Wraps a segment's key for its header.
@@ -292,15 +338,15 @@ mod tests {
         let segment = SegmentId::new(StoreId([1; 16]), 0, 0);
         let secret = Secret::random();
         let bucket = keys.bucket_of_day(20_000).unwrap();
-        let wrapped = keys.wrap_segment_key(bucket, segment, &secret).unwrap();
+        let wrapped = keys.wrap_segment_key(*bucket, segment, &secret).unwrap();
 
         let again = ring(dir.path());
         assert_eq!(again.bucket_of_day(20_000).unwrap(), bucket);
         let holder = Path::new("holder");
-        assert_eq!(again.unwrap_segment_key(bucket, segment, &wrapped, holder).unwrap(), secret);
+        assert_eq!(again.unwrap_segment_key(*bucket, segment, &wrapped, holder).unwrap(), secret);
         let other = SegmentId::new(StoreId([1; 16]), 1, 0);
         assert!(matches!(
-            again.unwrap_segment_key(bucket, other, &wrapped, holder),
+            again.unwrap_segment_key(*bucket, other, &wrapped, holder),
             Err(KeyError::WrongKey { .. })
         ));
     }
@@ -327,12 +373,45 @@ mod tests {
         let segment = SegmentId::new(StoreId([1; 16]), 0, 0);
         let keys = ring(dir.path());
         let bucket = keys.bucket_of_day(1).unwrap();
-        let wrapped = keys.wrap_segment_key(bucket, segment, &Secret::random()).unwrap();
-        std::fs::remove_file(keys.path(bucket)).unwrap();
+        let wrapped = keys.wrap_segment_key(*bucket, segment, &Secret::random()).unwrap();
+        std::fs::remove_file(keys.path(*bucket)).unwrap();
         let error = ring(dir.path())
-            .unwrap_segment_key(bucket, segment, &wrapped, Path::new("holder"))
+            .unwrap_segment_key(*bucket, segment, &wrapped, Path::new("holder"))
             .unwrap_err();
         assert!(matches!(error, KeyError::Destroyed { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_key_goes_when_nothing_of_its_day_is_there_or_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        KeyRing::create(&dir.path().join("master.key")).unwrap();
+        let keys = ring(dir.path());
+        let [one, two, three] = [1, 2, 3].map(|day| keys.bucket_of_day(day).unwrap());
+        let destroy = |days: &[u32], in_use: &[u32]| {
+            let set = |days: &[u32]| days.iter().copied().collect::<BTreeSet<u32>>();
+            let in_use = || Ok::<_, KeyError>(Some(set(in_use)));
+            keys.destroy_unneeded(&set(days), in_use).unwrap().len()
+        };
+        assert_eq!(destroy(&[1, 2, 3], &[]), 0, "all of them are being written");
+        let again = keys.bucket_of_day(1).unwrap();
+        assert_eq!(again, one);
+        drop(again);
+        assert_eq!(destroy(&[1, 2], &[2]), 0);
+        let link = dir.path().join("link");
+        std::fs::hard_link(keys.path(*one), &link).unwrap();
+        let id = *one;
+        drop((one, two));
+        assert_eq!(destroy(&[], &[]), 0, "nothing of these days was let go");
+        assert_eq!(destroy(&[1, 2, 3], &[2]), 1);
+        let written = std::fs::read(&link).unwrap();
+        assert!(!written.is_empty() && written.iter().all(|&byte| byte == 0));
+        assert!(matches!(keys.bucket(id), Err(KeyError::Destroyed { .. })), "nor in memory");
+        assert_eq!(destroy(&[2, 3], &[2]), 0);
+        let unknown = keys.destroy_unneeded(&[2].into(), || Ok::<_, KeyError>(None)).unwrap();
+        assert!(unknown.is_empty(), "any day may be needed");
+        assert_ne!(*keys.bucket_of_day(1).unwrap(), id, "the day goes on with another key");
+        assert_eq!(*keys.bucket_of_day(3).unwrap(), *three);
+        assert_eq!(std::fs::read_dir(dir.path().join("keys")).unwrap().count(), 3);
     }
 
     #[test]

@@ -100,6 +100,13 @@ impl Running {
         self.requests.close();
     }
 
+    /// Puts all that is in force on the disk anew, in place of what is damaged there.
+    pub(crate) async fn renew(&self) -> Result<(), LedgerError> {
+        let (done, answer) = async_channel::bounded(1);
+        self.requests.send(Request::Renew(done)).await.map_err(|_| LedgerError::Closed)?;
+        answer.recv().await.unwrap_or(Err(LedgerError::Closed))
+    }
+
     /// What is wrong with what is on the disk.
     pub(crate) async fn verify(&self) -> Vec<Damage> {
         let (done, answer) = async_channel::bounded(1);

@@ -25,6 +25,8 @@ pub(super) enum Request {
     Record(Record, Sender<Result<(), LedgerError>>),
     /// What is wrong with what is on the disk.
     Verify(Sender<Vec<Damage>>),
+    /// To put all that is in force on the disk anew.
+    Renew(Sender<Result<(), LedgerError>>),
 }
 
 /// What the ledger needs of the store.
@@ -58,12 +60,19 @@ impl Writer {
             // Whoever asked may have gone; that is theirs to decide.
             match request {
                 Request::Record(record, done) => {
-                    let recorded = self.record(record).await;
+                    let recorded = self.record(Some(record)).await;
                     done.send(recorded.map_err(LedgerError::Unwritable)).await.ok();
                 }
                 Request::Verify(done) => {
                     let Context { layout, store, .. } = &self.context;
                     done.send(read(layout, *store).damage).await.ok();
+                }
+                Request::Renew(done) => {
+                    if let Some(wal) = self.wal.take() {
+                        close(wal).await;
+                    }
+                    let renewed = self.record(None).await;
+                    done.send(renewed.map_err(LedgerError::Unwritable)).await.ok();
                 }
             }
         }
@@ -72,17 +81,18 @@ impl Writer {
         }
     }
 
-    /// Puts a record in force: durable first, then named by the head, then in the state.
+    /// Puts a record in force: durable first, then named by the head, then in the state. Without one,
+    /// what is in force is put into a file of its own.
     ///
     /// After a failure the next record begins another file: what the disk holds of this one is
     /// unknown.
-    async fn record(&mut self, record: Record) -> Result<(), FileError> {
+    async fn record(&mut self, record: Option<Record>) -> Result<(), FileError> {
         let (mut wal, mut records) = match self.wal.take() {
             Some(wal) => (wal, Vec::new()),
             None => (self.begin().await?, self.state().snapshot()),
         };
         let begins = !records.is_empty();
-        records.push(record.clone());
+        records.extend(record.clone());
         let last = records.iter().fold(Lsn(0), |_, record| wal.append(record.encode()));
         if let Err(error) = wal.commit().await {
             // It may stay as it is: no head names it.
@@ -94,8 +104,10 @@ impl Writer {
             close(wal).await;
             return Err(error);
         }
-        let vouches = record == Record::Vouched;
-        self.state().apply(record);
+        let vouches = record == Some(Record::Vouched);
+        if let Some(record) = record {
+            self.state().apply(record);
+        }
         if (begins || vouches) && !self.state().in_doubt {
             self.remove_old_files();
         }

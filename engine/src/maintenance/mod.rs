@@ -11,6 +11,7 @@
 mod backup;
 mod cleanup;
 mod compliance;
+mod record;
 mod recovery;
 mod run;
 
@@ -21,6 +22,7 @@ pub use compliance::{
     ComplianceError, ComplianceOptions, ComplianceReport, KeyFingerprint, Period, SignatureError,
     Summarise, Summary, verify_report,
 };
+pub(crate) use record::Kept;
 pub use recovery::{RecoveryError, RecoveryOptions, RecoveryReport};
 pub(crate) use run::{Ordered, Run};
 
@@ -99,6 +101,23 @@ pub enum MaintainError {
     /// The report cannot be made.
     #[error(transparent)]
     ComplianceOps(#[from] ComplianceError),
+}
+
+impl MaintainError {
+    /// Whether the same may be asked again in a while: something else came first.
+    #[must_use]
+    pub const fn is_over_soon(&self) -> bool {
+        matches!(
+            self,
+            MaintainError::UnderWay(_)
+                | MaintainError::GaveWay { .. }
+                | MaintainError::Closed
+                | MaintainError::Backup(BackupError::GivenUp)
+                | MaintainError::Cleanup(CleanupError::GivenUp)
+                | MaintainError::Recovery(RecoveryError::GivenUp)
+                | MaintainError::ComplianceOps(ComplianceError::GivenUp)
+        )
+    }
 }
 
 impl Store {

@@ -54,8 +54,16 @@ impl Run {
         self.task
     }
 
-    /// Does one step.
+    /// Does one step; when it was the last, that is noted.
     pub(crate) fn perform(&self, store: &Store, step: Maintenance) -> Result<(), MaintainError> {
+        self.do_step(store, step)?;
+        if step.next_step().is_none() {
+            store.note_done(self.task);
+        }
+        Ok(())
+    }
+
+    fn do_step(&self, store: &Store, step: Maintenance) -> Result<(), MaintainError> {
         let go_on = || !self.given_up.load(Ordering::Relaxed);
         let mut work = self.work.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match (&mut *work, step) {

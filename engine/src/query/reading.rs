@@ -161,8 +161,10 @@ impl Reading {
         self.reading.pop_front();
         // A shard that panicked takes the process's promises with it.
         let outcome = result.expect("shards do not panic");
+        let went = !outcome.damaged.is_empty() && self.store.is_gone(outcome.found.segment);
         for (place, reason) in &outcome.damaged {
             let path = self.store.inner.layout.segment(outcome.found.segment);
+            let reason = if went { "it was let go while it was read" } else { reason };
             self.answer.completeness.missing.push(Missing {
                 segment: Some(outcome.found.segment),
                 first: place.time_min,

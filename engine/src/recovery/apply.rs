@@ -10,7 +10,9 @@ use super::gather::{Facts, SegmentFile};
 use super::plan::Step;
 use super::{RecoverError, Recovered};
 use crate::builder::{Builder, Job, without_panics};
+use crate::erase::{self, Erased};
 use crate::id::SegmentId;
+use crate::pace::Pace;
 use crate::query::Missing;
 use crate::replay::{Replayed, replay};
 use crate::retention::remove_files;
@@ -48,7 +50,9 @@ pub(super) fn apply(
             // Logs of segments that are left as they are are still needed.
             Step::Remove(_) if left => {}
             Step::Expire(ids) => expire(builder, ids)?,
-            Step::Remove(path) if recovered.later.is_empty() => blocking::remove(&path)?,
+            Step::Remove(path) if recovered.later.is_empty() => {
+                builder.unindexed.tell(erase::leftover(&path)?.damage());
+            }
             Step::Remove(path) => recovered.later.push_back(Later::Remove(path)),
             Step::Leave(id) => {
                 if let Some((segment, _)) = take_open(&mut facts, id) {
@@ -100,8 +104,13 @@ pub(super) fn apply(
 
 /// Removes what is left of segments that had expired; what cannot be removed is tried again later.
 fn expire(builder: &Builder, ids: Vec<SegmentId>) -> Result<(), RecoverError> {
-    let is_gone = |id: &SegmentId| match remove_files(&builder.layout, *id) {
-        Ok(()) => true,
+    // Some of them a catalog that was made anew may not know.
+    builder.catalog.go_on_expiring(&ids)?;
+    let is_gone = |id: &SegmentId| match remove_files(&builder.layout, builder.store, *id) {
+        Ok(removed) => {
+            builder.unindexed.tell(removed.keys_left);
+            true
+        }
         Err(error) => {
             builder.unindexed.tell([error.to_string()]);
             false
@@ -124,16 +133,18 @@ fn take_open(facts: &mut Facts, id: SegmentId) -> Option<(Arc<Segment>, Scanned)
 pub(crate) fn apply_later(builder: &Builder, step: Later) -> bool {
     let (segment, what, done) = match step {
         Later::Remove(path) => {
-            let removed = blocking::remove(&path);
-            builder.unindexed.tell(removed.as_ref().err().map(ToString::to_string));
-            return removed.is_ok();
+            let erased = erase::leftover(&path);
+            let told = erased.as_ref().map_or_else(|error| Some(error.to_string()), Erased::damage);
+            builder.unindexed.tell(told);
+            return erased.is_ok();
         }
         Later::Finish(segment, end) => {
             let done = without_panics(|| finish(builder, &segment, end));
             (segment, "finished", done)
         }
         Later::Index(segment) => {
-            let indexed = || index(builder, Arc::clone(&segment), replay(&segment)?);
+            let replayed = || replay(&segment, &mut Pace::unbounded());
+            let indexed = || index(builder, Arc::clone(&segment), replayed()?);
             let done = without_panics(indexed);
             (segment, "indexed", done)
         }
@@ -153,7 +164,7 @@ pub(crate) fn apply_later(builder: &Builder, step: Later) -> bool {
 /// Seals what verified of an open segment. Footer and trailer are written behind it before the
 /// name changes, and sealed under a salt of their own, so doing it again repeats no nonce.
 fn finish(builder: &Builder, segment: &Segment, end: u64) -> Result<(), RecoverError> {
-    let replayed = replay(segment)?;
+    let replayed = replay(segment, &mut Pace::unbounded())?;
     let flows = replayed.table.len() as u32;
     let pages = footer_and_trailer(&segment.opened, &segment.map, flows, end);
     blocking::cut(&segment.path, end)?;

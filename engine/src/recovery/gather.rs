@@ -9,6 +9,7 @@ use tapstone_wal::{ScanEnd, read_folder};
 
 use super::RecoverError;
 use crate::builder::Builder;
+use crate::erase::GOING;
 use crate::id::SegmentId;
 use crate::journal::{Record, StoredUnit};
 use crate::limits::PAGE_SIZE;
@@ -70,6 +71,7 @@ pub(crate) fn gather(builder: &Builder) -> Result<Facts, RecoverError> {
     let (logs, expiring) = (gather_logs(&layout.wal())?, builder.catalog.expiring()?);
     let last_expired = builder.catalog.last_expired()?;
     let mut facts = Facts { logs, expiring, last_expired, ..Facts::default() };
+    facts.catalogued.extend(builder.catalog.segments()?.rows.keys().copied());
     for name in blocking::list_dir(&layout.segments())? {
         let path = layout.segments().join(&name);
         let Some((id, extension)) = name.to_str().and_then(|name| name.split_once('.')) else {
@@ -80,6 +82,12 @@ pub(crate) fn gather(builder: &Builder) -> Result<Facts, RecoverError> {
             continue;
         }
         let file = match extension {
+            // A catalog that was made anew does not know that it was being removed.
+            "seg" if !facts.catalogued.contains(&id) && reader::is_destroyed(&path) => {
+                facts.expiring.push(id);
+                facts.last_expired = facts.last_expired.max(Some(id.sequence()));
+                continue;
+            }
             "seg" => SegmentFile::Sealed,
             "open" => {
                 let log = facts.logs.iter().find(|log| log.segment == Some(id));
@@ -95,8 +103,16 @@ pub(crate) fn gather(builder: &Builder) -> Result<Facts, RecoverError> {
             _ => facts.leftovers.push(layout.splits().join(&name)),
         }
     }
-    facts.catalogued.extend(builder.catalog.segments()?.rows.keys().copied());
+    for folder in [layout.wal(), layout.keys()] {
+        let names = blocking::list_dir(&folder)?.into_iter().map(|name| folder.join(name));
+        facts.leftovers.extend(names.filter(|path| is_leftover(path)));
+    }
     Ok(facts)
+}
+
+/// Whether a file was being written, or removed, when a crash came.
+fn is_leftover(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "new" || extension == GOING)
 }
 
 fn gather_logs(folder: &Path) -> Result<Vec<Log>, RecoverError> {

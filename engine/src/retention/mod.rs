@@ -2,10 +2,12 @@
 //! for what comes.
 //!
 //! The catalog is told first, in one transaction: a segment is *expiring*, and found no more. Then
-//! its files are removed, and then the catalog forgets it, but for the statement that packets of
-//! that time have expired. A crash in between is finished when the store is opened next.
+//! its keys are destroyed and its files removed, and then the catalog forgets it, but for the
+//! statement that packets of that time have expired. With the last segment of a day its key goes. A
+//! crash in between is finished when the store is opened next.
 
 mod policy;
+mod removal;
 mod spared;
 
 use serde::{Deserialize, Serialize};
@@ -15,12 +17,15 @@ use tapstone_runtime::{blocking, clock};
 
 use crate::builder::checkpoints;
 use crate::catalog::{CatalogError, SegmentRow, attos};
-use crate::holds::Judge;
+use crate::holds::{HeldSegments, Judge};
 use crate::id::SegmentId;
+use crate::keys::KeyError;
 use crate::shard::first_record;
 use crate::store::Store;
+pub(crate) use policy::Due;
 use policy::{Candidate, due};
 pub use policy::{ExpiredBy, Free, HeldBack, Retention};
+pub(crate) use removal::{Removed, remove_files};
 pub(crate) use spared::{Spared, Sparing};
 
 /// Why segments could not expire.
@@ -32,6 +37,11 @@ pub enum ExpireError {
     /// A file cannot be removed.
     #[error("retention: {0}")]
     File(#[from] FileError),
+    /// The key of a day that nothing is left of cannot be destroyed.
+    #[error(
+        "retention: {0}; it is tried again when a segment goes next, or at once: tapstone cleanup"
+    )]
+    Key(#[from] KeyError),
     /// The ledger was damaged, so that a hold may be missing.
     #[error(
         "retention: the ledger was damaged and holds may be missing, so nothing is let go: look at \
@@ -47,6 +57,12 @@ pub struct ExpireReport {
     pub gone: Vec<Expired>,
     /// What would have gone, and holds keep.
     pub held_back: HeldBack,
+    /// Bytes of files that were removed: of what went, and of what could not be removed before.
+    pub given_back: u64,
+    /// Segments that had gone before, and whose files are gone now.
+    pub finished: u64,
+    /// Days whose keys were destroyed, since nothing of them is left.
+    pub keys_destroyed: u64,
 }
 
 /// Packets that expired.
@@ -108,12 +124,46 @@ impl Store {
         if retention.keeps_everything() {
             return Ok(ExpireReport::default());
         }
+        self.let_go(retention, &|| true)
+    }
+
+    /// Lets segments go, as long as `go_on` says so, and what could not be removed before.
+    pub(crate) fn let_go(
+        &self,
+        retention: &Retention,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<ExpireReport, ExpireError> {
+        let mut report = ExpireReport::default();
         let mut held = self.inner.expiring.lock().expect("no holder of the lock panics");
         for id in self.inner.catalog.expiring()? {
-            // It could not be removed before.
-            remove_files(&self.inner.layout, id)?;
-            self.inner.catalog.end_expiring(&[id])?;
+            let removed = self.remove(id)?;
+            report.finished += 1;
+            report.given_back += removed.bytes;
         }
+        let due = self.due(retention, &mut held)?;
+        report.held_back = due.held_back;
+        let segments = self.inner.catalog.segments()?;
+        for (id, by) in due.segments {
+            if !go_on() {
+                break;
+            }
+            let row = &segments.rows[&id];
+            let expired = Expired::of(row, by);
+            report.given_back += self.expire_segment(id, row, expired)?.bytes;
+            report.gone.push(expired);
+        }
+        if !report.gone.is_empty() || report.finished > 0 {
+            report.keys_destroyed = self.destroy_unneeded_keys()?;
+        }
+        Ok(report)
+    }
+
+    /// What has to go now. `held` stays locked until it has gone, so that no hold comes in between.
+    pub(crate) fn due(
+        &self,
+        retention: &Retention,
+        held: &mut HeldSegments,
+    ) -> Result<Due, ExpireError> {
         let ledger = self.inner.ledger.state();
         if ledger.in_doubt {
             return Err(ExpireError::HoldsInDoubt);
@@ -132,18 +182,11 @@ impl Store {
         let candidates: Vec<Candidate> =
             rows.iter().filter(|(id, _)| !stays(**id)).map(candidate).collect();
         let space = blocking::space(self.inner.layout.root());
-        let mut judge = Judge::new(self, ledger.holds.into_values().collect(), &mut held);
+        let mut judge = Judge::new(self, ledger.holds.into_values().collect(), held);
         let is_held = |id| judge.is_held(id, &rows[&id]);
         let due = due(&candidates, space, clock::unix_nanos(), retention, is_held);
-        let held_back = due.held_back;
-        *self.inner.held_back.lock().expect("no holder of the lock panics") = held_back;
-        let mut gone = Vec::new();
-        for (id, by) in due.segments {
-            let expired = Expired::of(&rows[&id], by);
-            self.expire_segment(id, &rows[&id], expired)?;
-            gone.push(expired);
-        }
-        Ok(ExpireReport { gone, held_back })
+        *self.inner.held_back.lock().expect("no holder of the lock panics") = due.held_back;
+        Ok(due)
     }
 
     fn expire_segment(
@@ -151,17 +194,33 @@ impl Store {
         id: SegmentId,
         row: &SegmentRow,
         expired: Expired,
-    ) -> Result<(), ExpireError> {
+    ) -> Result<Removed, ExpireError> {
         // A capture that was in it could be taken in again.
         let segment = self.segment(id);
         let checkpoints: Vec<_> = segment.iter().flat_map(|it| checkpoints(it)).collect();
         self.inner.catalog.begin_expiring(id, expired, &checkpoints)?;
         self.forget_segment(id);
-        remove_files(&self.inner.layout, id)?;
-        // A crash may have left it: it would tell of packets that are missing.
+        // A crash may have left its log: it would tell of packets that are missing.
         let log = tapstone_wal::file_name(row.shard, first_record(id.sequence()));
-        blocking::remove(&self.inner.layout.wal().join(log))?;
-        Ok(self.inner.catalog.end_expiring(&[id])?)
+        self.inner.unindexed.tell(crate::erase::log(&self.inner.layout.wal().join(log))?.damage());
+        self.remove(id)
+    }
+
+    /// Removes a segment whose key was destroyed before, whatever the catalog knows of it.
+    pub(crate) fn finish_expiring(&self, id: SegmentId) -> Result<(), ExpireError> {
+        let _held = self.inner.expiring.lock().expect("no holder of the lock panics");
+        self.inner.catalog.go_on_expiring(&[id])?;
+        self.forget_segment(id);
+        self.remove(id)?;
+        self.destroy_unneeded_keys().map(drop)
+    }
+
+    /// Removes the files of a segment that is expiring.
+    fn remove(&self, id: SegmentId) -> Result<Removed, ExpireError> {
+        let removed = remove_files(&self.inner.layout, self.inner.id, id)?;
+        self.inner.unindexed.tell(removed.keys_left.clone());
+        self.inner.catalog.end_expiring(&[id])?;
+        Ok(removed)
     }
 
     /// What expired so far, by cause.
@@ -172,10 +231,4 @@ impl Store {
     pub fn expired(&self) -> Result<Vec<Expired>, CatalogError> {
         self.inner.catalog.expired()
     }
-}
-
-/// Removes what there is of a segment.
-pub(crate) fn remove_files(layout: &crate::layout::Layout, id: SegmentId) -> Result<(), FileError> {
-    blocking::remove(&layout.segment(id))?;
-    blocking::remove(&layout.split(id))
 }

@@ -60,8 +60,9 @@ pub enum ExpiredBy {
 }
 
 impl ExpiredBy {
-    /// As it is written, in the catalog.
-    pub(crate) const fn name(self) -> &'static str {
+    /// As it is written: `age`, `size`, `space`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             ExpiredBy::Age => "age",
             ExpiredBy::Size => "size",
@@ -104,10 +105,10 @@ pub struct HeldBack {
 
 /// What has to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Due {
+pub(crate) struct Due {
     /// The segments, the oldest first, and why.
-    pub(super) segments: Vec<(SegmentId, ExpiredBy)>,
-    pub(super) held_back: HeldBack,
+    pub(crate) segments: Vec<(SegmentId, ExpiredBy)>,
+    pub(crate) held_back: HeldBack,
 }
 
 /// The segments that have to go. Those that are held are stepped over, and newer ones go in their

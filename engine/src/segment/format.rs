@@ -12,6 +12,9 @@ use crate::limits::PAGE_SIZE;
 pub(crate) const VERSION: u16 = 1;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"TAPSTSEG";
+/// What a disk writes as a whole or not at all.
+const SECTOR: usize = 512;
+const DESTROYED_MAGIC: [u8; 8] = *b"TAPSTDEL";
 const TRAILER_MAGIC: [u8; 8] = *b"TAPSTEND";
 const BLOCK_MAGIC: [u8; 4] = *b"TSBK";
 const UNIT_MAGIC: [u8; 4] = *b"TSUN";
@@ -167,6 +170,7 @@ pub(crate) const UNIT_END_LEN: usize = size_of::<UnitEnd>();
 
 const _: () = assert!(size_of::<SegmentHeader>() == PAGE_SIZE);
 const _: () = assert!(size_of::<SegmentTrailer>() == PAGE_SIZE);
+const _: () = assert!(size_of::<HeaderCopy>() <= SECTOR);
 const _: () = assert!(BLOCK_HEADER_LEN == 64);
 const _: () = assert!(UNIT_END_LEN == 136);
 
@@ -205,6 +209,26 @@ impl SegmentHeader {
             return Err(FormatError::Reserved);
         }
         Ok(header)
+    }
+
+    /// What is written over the first sector of a segment, which has its key, to destroy that: whose
+    /// it was, and nothing else. A power cut leaves a sector as it was, or as it is to be.
+    pub(crate) fn destroyed(store: StoreId, segment: SegmentId) -> [u8; SECTOR] {
+        let header = SegmentHeader {
+            magic: DESTROYED_MAGIC,
+            version: U16::new(VERSION),
+            store: store.0,
+            segment: segment.0,
+            ..Self::new_zeroed()
+        };
+        *header.as_bytes().first_chunk().expect("a header has eight sectors")
+    }
+
+    /// Whether a segment's key was destroyed.
+    pub(crate) fn is_destroyed(page: &[u8]) -> bool {
+        let keys = |header: &Self| header.bucket == [0; 16] && header.wrapped_key == [0; 60];
+        Self::read_from_prefix(page)
+            .is_ok_and(|(header, _)| header.magic == DESTROYED_MAGIC && keys(&header))
     }
 
     /// What is kept of it elsewhere, so that one bad byte does not cost the segment's keys.

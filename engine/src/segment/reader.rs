@@ -47,6 +47,12 @@ pub enum OpenSegmentError {
         /// What is wrong.
         source: RegionError,
     },
+    /// It was let go, and a crash came before its file was removed.
+    #[error(
+        "segment {}: its key was destroyed, since it was let go; the file goes when the store is \
+         opened next, or at once: tapstone cleanup", .0.display()
+    )]
+    Destroyed(PathBuf),
     /// It is another segment than its name says.
     #[error("segment {} is segment {segment}; give it that name again", path.display())]
     Renamed {
@@ -73,7 +79,8 @@ pub(crate) struct Opened {
     pub(crate) owner: Owner,
     pub(crate) shard: u16,
     pub(crate) created_nanos: u64,
-    pub(crate) bucket: BucketId,
+    /// Of a segment that is being written, it keeps the bucket's key from being destroyed.
+    pub(crate) bucket: Arc<BucketId>,
     pub(crate) secret: Secret,
     pub(crate) key: FileKey,
     pub(crate) header: HeaderCopy,
@@ -141,8 +148,17 @@ pub(crate) fn open_header(
     store: StoreId,
 ) -> Result<Opened, OpenSegmentError> {
     let page = file.read_at(0, PAGE_SIZE)?;
+    if SegmentHeader::is_destroyed(&page) {
+        return Err(OpenSegmentError::Destroyed(file.path().to_owned()));
+    }
     let header = SegmentHeader::parse(&page).map_err(|source| format(file, "header", 0, source))?;
     unlock(file, &header, keys, store)
+}
+
+/// Whether a segment was being removed when a crash came. What cannot be read was not.
+pub(crate) fn is_destroyed(path: &Path) -> bool {
+    let page = ReadFile::open(path).and_then(|file| file.read_at(0, PAGE_SIZE));
+    page.is_ok_and(|page| SegmentHeader::is_destroyed(&page))
 }
 
 /// Opens a segment by a copy of its header.
@@ -186,7 +202,7 @@ fn unlock(
         owner: Owner { store, segment },
         shard: header.shard.get(),
         created_nanos: header.created_nanos.get(),
-        bucket,
+        bucket: Arc::new(bucket),
         secret,
         key,
         header: header.copy(),
@@ -289,7 +305,7 @@ pub(crate) mod tests {
         let (secret, salt) = (Secret::random(), random_bytes());
         let key = FileKey::derive(&secret, &salt);
         let store = StoreId([1; 16]);
-        let bucket = BucketId([2; 16]);
+        let bucket = Arc::new(BucketId([2; 16]));
         let owner = Owner { store, segment };
         Opened { owner, shard: 0, created_nanos: 0, bucket, secret, key, header: [0; 196] }
     }

@@ -15,13 +15,15 @@ use super::block::Owner;
 use super::format::{FormatError, RegionPlace, VERSION};
 use super::reader::OpenSegmentError;
 use super::region::{self, Region, RegionKind};
+use crate::erase;
 use crate::id::{SegmentId, StoreId};
 use crate::keys::{BucketId, KeyRing, Secret, WrappedKey};
 use crate::limits::FRAME_SIZE;
 use crate::segment::writer::WriteError;
 
 const MAGIC: [u8; 8] = *b"TAPSTSPL";
-const TRAILER_LEN: usize = size_of::<SplitTrailer>();
+/// Bytes of the trailer, which has the keys.
+pub(crate) const TRAILER_LEN: usize = size_of::<SplitTrailer>();
 /// Frames of a split kept open, a megabyte.
 const FRAMES_KEPT: usize = (1 << 20) / FRAME_SIZE;
 
@@ -66,7 +68,8 @@ impl SplitTrailer {
     }
 }
 
-/// Writes a split file, durably; gives its length.
+/// Writes a split file, durably; gives its length. One that is there already is of no use: its keys
+/// are destroyed.
 pub(crate) fn write(
     path: &Path,
     keys: &KeyRing,
@@ -88,6 +91,7 @@ pub(crate) fn write(
     };
     trailer.crc = U32::new(trailer.checksum());
     bytes.extend_from_slice(trailer.as_bytes());
+    erase::split(path)?;
     blocking::replace_file(path, &bytes)?;
     Ok(bytes.len() as u64)
 }

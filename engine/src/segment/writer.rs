@@ -23,7 +23,7 @@ use super::region::{self, RegionKind};
 use crate::capture::loss::Loss;
 use crate::id::{SegmentId, StoreId};
 use crate::journal::StoredUnit;
-use crate::keys::{BucketId, FileKey, KeyError, KeyRing, Secret, Stream};
+use crate::keys::{FileKey, KeyError, KeyRing, Secret, Stream};
 use crate::limits::PAGE_SIZE;
 
 /// Why a segment cannot be written.
@@ -86,13 +86,13 @@ impl SegmentWriter {
     ) -> Result<SegmentWriter, WriteError> {
         let segment = SegmentId::new(store, sequence, now_nanos / 1_000_000);
         let owner = Owner { store, segment };
-        let bucket: BucketId = keys.bucket_of_day((now_nanos / 86_400_000_000_000) as u32)?;
+        let bucket = keys.bucket_of_day(segment.day())?;
         let (secret, salt) = (Secret::random(), random_bytes());
         let key = FileKey::derive(&secret, &salt);
-        let wrapped = keys.wrap_segment_key(bucket, segment, &secret)?;
+        let wrapped = keys.wrap_segment_key(*bucket, segment, &secret)?;
         let header = SegmentHeader::new(store, segment, shard, now_nanos);
         let commitment = *key.commitment();
-        let header = header.with_keys(bucket, wrapped, salt, commitment);
+        let header = header.with_keys(*bucket, wrapped, salt, commitment);
 
         let path = folder.join(format!("{segment}.open"));
         let file = DirectFile::create_new(&path).await?;

@@ -7,6 +7,7 @@ use tapstone_runtime::file::FileError;
 use tapstone_runtime::{blocking, random_bytes};
 
 use super::OpenError;
+use crate::erase;
 use crate::id::StoreId;
 use crate::keys::KeyRing;
 use crate::layout::Layout;
@@ -65,7 +66,7 @@ pub(super) fn make_store(layout: &Layout) -> Result<StoreId, OpenError> {
 pub(super) fn forget_what_can_be_rebuilt(layout: &Layout) -> Result<(), FileError> {
     blocking::remove(&layout.catalog())?;
     for name in blocking::list_dir(&layout.splits())? {
-        blocking::remove(&layout.splits().join(name))?;
+        erase::leftover(&layout.splits().join(name))?;
     }
     blocking::remove_dir(&layout.names())
 }

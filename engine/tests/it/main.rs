@@ -4,6 +4,7 @@
 
 mod audit;
 mod backing_up;
+mod cleaning;
 mod clock;
 mod corruption;
 mod effects;
@@ -18,6 +19,7 @@ mod paging;
 mod planning;
 mod querying;
 mod reporting;
+mod scrubbing;
 mod shedding;
 mod simulated;
 mod support;

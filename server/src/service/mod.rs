@@ -2,8 +2,8 @@
 
 mod admission;
 pub(crate) mod audit;
-pub(crate) mod backup;
 mod audit_summary;
+pub(crate) mod backup;
 pub(crate) mod convert;
 mod deadline;
 pub(crate) mod errors;

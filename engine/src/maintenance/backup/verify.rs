@@ -12,11 +12,12 @@ use super::manifest::{FOLDERS, Listed, Manifest};
 use super::snapshot::{Snapshot, Taken, Way};
 use super::{BackupError, BackupReport, ask, hash};
 use crate::catalog::{Catalog, SegmentRow};
-use crate::check::{CheckReport, Checker, Damage, check_blocks};
+use crate::check::{CheckReport, Checker, Damage};
 use crate::id::SegmentId;
 use crate::keys::KeyRing;
 use crate::layout::Layout;
 use crate::ledger;
+use crate::pace::{GivenUp, Pace};
 use crate::segment::reader;
 use crate::store::Store;
 use crate::store_file;
@@ -46,6 +47,7 @@ impl Snapshot {
             rows: &rows,
             keys: &keys,
             read: BTreeSet::new(),
+            pace: Pace::new(100, go_on),
             report: CheckReport::default(),
         };
         for taken in &mut self.taken {
@@ -88,6 +90,7 @@ struct Verifying<'v> {
     keys: &'v KeyRing,
     /// Segments that were opened.
     read: BTreeSet<SegmentId>,
+    pace: Pace<'v>,
     report: CheckReport,
 }
 
@@ -113,7 +116,7 @@ impl Verifying<'_> {
         }
         let fresh = segment_of(&path).filter(|id| self.read.insert(*id));
         if let Some(id) = fresh {
-            self.segment(id);
+            self.segment(id)?;
         }
         if from_disk {
             blocking::forget_cached(&file)?;
@@ -122,15 +125,18 @@ impl Verifying<'_> {
     }
 
     /// A segment that has no row in the catalog has no split either.
-    fn segment(&mut self, id: SegmentId) {
-        let report = &mut self.report;
+    fn segment(&mut self, id: SegmentId) -> Result<(), GivenUp> {
+        let (report, pace) = (&mut self.report, &mut self.pace);
         if let Some(row) = self.rows.get(&id) {
-            return self.checker.check_sealed(id, row, report);
+            return self.checker.check_sealed(id, row, pace, report);
         }
         let path = self.checker.layout.segment(id);
         match reader::open_sealed(&path, self.keys, self.checker.store) {
-            Ok(segment) => check_blocks(&segment, u32::MAX, report),
-            Err(error) => report.add(path, None, error),
+            Ok(segment) => self.checker.check_blocks(&segment, u32::MAX, pace, report),
+            Err(error) => {
+                report.add(path, None, error);
+                Ok(())
+            }
         }
     }
 

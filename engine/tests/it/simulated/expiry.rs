@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use std::path::Path;
 
 use fastrand::Rng;
-use tapstone::{Hold, HoldError, NewHold, Retention, Selection, Store};
+use tapstone::{Hold, HoldError, NewHold, OpenOptions, Retention, Selection, Store};
 use tapstone_runtime::simulation::Simulation;
 
 use super::life::{FOLDER, Life, Script};
@@ -42,6 +42,9 @@ pub(super) fn packets(store: &Store) -> Result<Vec<Vec<u8>>, String> {
     let missing = &packets.answer().completeness.missing;
     if missing.is_empty() { Ok(all) } else { Err(format!("incomplete: {missing:?}")) }
 }
+
+/// After one change in so many the catalog is lost as well.
+const REBUILT: usize = 2;
 
 /// The packets of one flow up to this number are held.
 const HELD_UNTIL: u64 = 30;
@@ -87,6 +90,23 @@ impl Held {
         }
         Ok(())
     }
+}
+
+/// After a rebuild nobody knows what was to go; what is half gone is recognised all the same.
+fn is_whole_without_its_catalog(
+    store: &Store,
+    before: &[Vec<u8>],
+    after: &[Vec<u8>],
+) -> Result<(), String> {
+    store.seal().map_err(|it| it.to_string())?;
+    let damage = store.check().damage;
+    if !damage.is_empty() {
+        return Err(format!("check: {damage:?}"));
+    }
+    let found = packets(store)?;
+    let lost = after.iter().filter(|it| !found.contains(it)).count();
+    let made_up = found.iter().filter(|it| !before.contains(it)).count();
+    (lost + made_up == 0).then_some(()).ok_or_else(|| format!("{lost} lost, {made_up} made up"))
 }
 
 /// Whatever the crash left, nothing that should stay is gone, nothing that is half gone is seen, and
@@ -141,6 +161,15 @@ fn cut_everywhere(seed: u64, tried: &mut Tried) -> Result<(), String> {
         });
         kept.map_err(|error| format!("power cut after change {changes}: {error}"))?;
         tried.crash_points += 1;
+        if changes % REBUILT == 0 {
+            let rebuild = OpenOptions { rebuild: true, ..script.options };
+            let cut = disk.power_cut(&mut random);
+            let rebuilt = recover(random.u64(..), cut, rebuild, |store| {
+                is_whole_without_its_catalog(store, &before, &after)
+            });
+            rebuilt.map_err(|error| format!("rebuilt after change {changes}: {error}"))?;
+            tried.crash_points += 1;
+        }
     }
     Ok(())
 }
