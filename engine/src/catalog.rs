@@ -23,13 +23,11 @@ use tapstone_index::Summary;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::time::Timestamp;
 use tapstone_runtime::blocking::{self, RandomAccessFile};
-use tapstone_runtime::clock;
 use tapstone_runtime::file::FileError;
 
 use crate::capture::loss::Loss;
 use crate::id::SegmentId;
 use crate::segment::description::Checkpoint;
-pub(crate) use by_hour::hour_of;
 use kept::Kept;
 
 const VERSION: u64 = 1;

@@ -6,7 +6,7 @@ use super::{Catalog, CatalogError, to_json};
 use crate::retention::Expired;
 
 /// What expired within an hour since the epoch, by cause.
-const EXPIRED_BY_HOUR: TableDefinition<(u64, &str), &[u8]> =
+pub(super) const EXPIRED_BY_HOUR: TableDefinition<(u64, &str), &[u8]> =
     TableDefinition::new("expired_by_hour");
 const HOUR_NANOS: u64 = 3_600_000_000_000;
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, Value, WriteTransaction};
 use tapstone_runtime::blocking::RandomAccessFile;
 
-use super::{
-    CHECKPOINTS, Catalog, CatalogError, EXPIRED, META, SEGMENTS, SUMMARIES, open_database,
-};
+use super::by_hour::EXPIRED_BY_HOUR;
+use super::expiring::{DAYS_LET_GO, EXPIRED};
+use super::{CHECKPOINTS, Catalog, CatalogError, META, SEGMENTS, SUMMARIES, open_database};
 
 impl Catalog {
     /// Writes all that is in it to a new file, by one reading transaction. Segments that are being
@@ -24,7 +24,10 @@ fn copy_tables(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb
     copy_table(from, to, SEGMENTS)?;
     copy_table(from, to, SUMMARIES)?;
     copy_table(from, to, CHECKPOINTS)?;
-    copy_table(from, to, EXPIRED)
+    copy_table(from, to, EXPIRED)?;
+    copy_table(from, to, EXPIRED_BY_HOUR)?;
+    // Their keys are in the copy, too.
+    copy_table(from, to, DAYS_LET_GO)
 }
 
 fn copy_table<K: Key + 'static, V: Value + 'static>(
@@ -70,6 +73,8 @@ mod tests {
         assert_eq!(copy.checkpoints().unwrap(), catalog.checkpoints().unwrap());
         assert_eq!(copy.expired().unwrap(), [expired]);
         assert_eq!(copy.last_expired().unwrap(), Some(1));
+        assert_eq!(copy.days_let_go().unwrap(), catalog.days_let_go().unwrap());
+        assert_eq!(copy.days_let_go().unwrap().len(), 1);
         assert_eq!(copy.expiring().unwrap(), [], "its files are not copied");
     }
 

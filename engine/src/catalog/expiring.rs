@@ -19,9 +19,9 @@ const LAST_EXPIRED: &str = "last_expired";
 /// Segments whose files are being removed.
 const EXPIRING: TableDefinition<&[u8; 16], ()> = TableDefinition::new("expiring");
 /// Days of which segments were let go, until their keys are destroyed.
-const DAYS_LET_GO: TableDefinition<u32, ()> = TableDefinition::new("days_let_go");
+pub(super) const DAYS_LET_GO: TableDefinition<u32, ()> = TableDefinition::new("days_let_go");
 /// What expired, by cause.
-const EXPIRED: TableDefinition<&str, &[u8]> = TableDefinition::new("expired");
+pub(super) const EXPIRED: TableDefinition<&str, &[u8]> = TableDefinition::new("expired");
 
 impl Catalog {
     /// Takes a segment out, durably: it is found no more, and its files may go.

@@ -32,6 +32,7 @@ pub use manifest::ManifestError;
 use crate::catalog::CatalogError;
 use crate::check::Damage;
 use crate::keys::KeyError;
+use crate::pace::GivenUp;
 use crate::shard::IngestError;
 use crate::state::Backup as Step;
 use crate::store::Store;
@@ -116,6 +117,12 @@ pub enum BackupError {
     /// The copy is not what the store has.
     #[error("the copy is damaged ({0}) where the store is not; look at the disk, and try again")]
     Damaged(Damage),
+}
+
+impl From<GivenUp> for BackupError {
+    fn from(_: GivenUp) -> Self {
+        BackupError::GivenUp
+    }
 }
 
 /// It, under way.
