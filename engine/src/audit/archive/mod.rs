@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tapstone_packet::time::Timestamp;
+use tapstone_runtime::blocking;
 use tapstone_runtime::file::FileError;
-use tapstone_runtime::{blocking, clock};
 
 use super::chain::Chain;
 use super::head;
@@ -95,6 +95,7 @@ pub(super) fn archive(
     layout: &Layout,
     store: StoreId,
     options: &ArchiveOptions,
+    now: Timestamp,
     go_on: &dyn Fn() -> bool,
 ) -> Result<ArchivedFiles, ArchiveError> {
     let folder = options.folder.clone().unwrap_or_else(|| layout.audit_archive());
@@ -109,7 +110,7 @@ pub(super) fn archive(
         Saved::Nothing => Mark::default(),
     };
     let known = survey(layout, store, &places, &mark)?;
-    let due = due(&known, now(), options.after);
+    let due = due(&known, now, options.after);
     let unmarked = known.iter().take_while(|it| !it.is_live || due.contains(&it.file)).count();
     if unmarked == 0 {
         return Ok(ArchivedFiles { files: Vec::new(), last: mark.last() });
@@ -170,6 +171,10 @@ fn survey(
 /// Moves a file, through a copy: it is never in no place, whatever file systems there are.
 fn move_file(live: &Path, folder: &Path) -> Result<PathBuf, ArchiveError> {
     let archived = folder.join(live.file_name().unwrap_or_default());
+    // What a process left at its end when it was killed may not survive a power cut, and in the copy
+    // it would: they must stay the same.
+    let length = blocking::file_len(live)?.unwrap_or(0);
+    blocking::write_again(live, 0..length)?;
     let bytes = read(live)?;
     match blocking::read_file(&archived)? {
         // A crash came before it could be removed here. Its name there may not be durable yet.
@@ -187,8 +192,4 @@ fn move_file(live: &Path, folder: &Path) -> Result<PathBuf, ArchiveError> {
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let absent = || FileError::new("read", path, std::io::ErrorKind::NotFound.into());
     blocking::read_file(path)?.ok_or_else(absent)
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_nanos(i64::try_from(clock::unix_nanos()).unwrap_or(i64::MAX))
 }

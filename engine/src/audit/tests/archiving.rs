@@ -85,7 +85,8 @@ fn what_is_not_old_enough_stays_where_it_is() {
     Simulation::new(21, written(&[file.clone(), file])).run(|| {
         let open = Open::new().unwrap();
         let options = ArchiveOptions { after: Duration::from_secs(3600), folder: None };
-        let archived = open.running.as_ref().unwrap().archive(&options, &|| true).unwrap();
+        let now = records()[0].time;
+        let archived = open.running.as_ref().unwrap().archive(&options, now, &|| true).unwrap();
         assert_eq!((archived, in_archive().len()), (ArchivedFiles::default(), 0));
     });
 }
@@ -245,7 +246,7 @@ fn what_is_given_up_in_between_is_marked_by_the_next_run() {
         let options = ArchiveOptions { after: Duration::ZERO, folder: Some("/else".into()) };
         let asked = std::cell::Cell::new(0);
         let go_on = || asked.replace(asked.get() + 1) < 2;
-        let error = open.running.as_ref().unwrap().archive(&options, &go_on).unwrap_err();
+        let error = open.running.as_ref().unwrap().archive(&options, LATER, &go_on).unwrap_err();
         assert!(matches!(error, ArchiveError::GivenUp), "{error}");
         assert_eq!((the_mark().files.len(), the_mark().folders.len()), (0, 1));
         assert!(verify().is_sound() && verify().records == 4, "{:?}", verify());
@@ -254,7 +255,7 @@ fn what_is_given_up_in_between_is_marked_by_the_next_run() {
         assert_eq!(the_mark().files.iter().map(|it| it.file).collect::<Vec<_>>(), [1, 2, 3]);
         assert!(verify().is_sound() && verify().records == 4);
         let relative = ArchiveOptions { folder: Some("else".into()), ..options };
-        let error = open.running.as_ref().unwrap().archive(&relative, &|| true).unwrap_err();
+        let error = open.running.as_ref().unwrap().archive(&relative, LATER, &|| true).unwrap_err();
         assert!(matches!(error, ArchiveError::Relative(_)), "{error}");
     });
 }
