@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(behind(3, third.hash), []);
         assert_eq!(behind(3, third.previous), [(4, Previous)]);
         assert_eq!(behind(2, third.hash), [(3, Missing { through: 3 })]);
-        assert_eq!(behind(4, third.hash), [(4, Order { expected: 5 })]);
+        assert_eq!(behind(4, third.hash), [(4, Order { expected: 5 }), (5, Previous)]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use async_channel::Sender;
+use tapstone_packet::time::Timestamp;
 use tapstone_runtime::file::FileError;
 use tapstone_runtime::{StartError, Thread, block_on, spawn_thread};
 
@@ -123,10 +124,11 @@ impl Running {
     pub(crate) fn archive(
         &self,
         options: &ArchiveOptions,
+        now: Timestamp,
         go_on: &dyn Fn() -> bool,
     ) -> Result<ArchivedFiles, ArchiveError> {
         let _alone = self.archiving.lock().unwrap_or_else(PoisonError::into_inner);
-        archive(&self.layout, self.store, options, go_on)
+        archive(&self.layout, self.store, options, now, go_on)
     }
 
     /// Verifies all that is there, for as long as `each`, which is told of every record, says so; `None`

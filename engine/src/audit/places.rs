@@ -27,8 +27,7 @@ pub(super) struct Places {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LogFile {
     pub(super) number: u64,
-    /// Where it may be. It is moved to the archive while others read; and where a crash came in
-    /// between, it is there and here.
+    /// Where it may be, the log's folder first: it is moved to the archive while others read.
     paths: Vec<PathBuf>,
     /// Whether it was in the log's folder when that was listed.
     pub(super) is_live: bool,
@@ -98,33 +97,21 @@ pub(super) struct Loaded {
     pub(super) path: PathBuf,
     pub(super) bytes: Vec<u8>,
     pub(super) failure: Option<FileError>,
-    /// Another file that should be the same, and is not.
-    pub(super) other: Option<PathBuf>,
 }
 
 impl LogFile {
-    /// Reads it, where it is, and what there is of it elsewhere.
+    /// Reads it, from the first place where it is: what is in the log's folder counts, and a copy of
+    /// it that a crash left in the archive does not yet.
     pub(super) fn load(&self) -> Loaded {
-        let mut loaded: Option<Loaded> = None;
-        for path in &self.paths {
+        let load = |path: &PathBuf| {
             let (bytes, failure) = log_files::load(path);
-            match &mut loaded {
-                _ if failure.as_ref().is_some_and(is_absent) => {}
-                Some(first) => {
-                    let differs = failure.is_some() || bytes != first.bytes;
-                    first.other = first.other.take().or_else(|| differs.then(|| path.clone()));
-                }
-                None => {
-                    loaded = Some(Loaded { path: path.clone(), bytes, failure, other: None });
-                }
-            }
-        }
-        loaded.unwrap_or_else(|| {
-            // It was removed since it was found.
-            let path = self.paths.first().cloned().unwrap_or_default();
-            let failure = ReadFile::open(&path).err();
-            Loaded { path, bytes: Vec::new(), failure, other: None }
-        })
+            Loaded { path: path.clone(), bytes, failure }
+        };
+        let mut all = self.paths.iter().map(load);
+        let is_there = |it: &Loaded| !it.failure.as_ref().is_some_and(is_absent);
+        // Where none is there, it was removed since it was found.
+        let first = all.next().expect("it was found in some place");
+        if is_there(&first) { first } else { all.find(is_there).unwrap_or(first) }
     }
 
     /// The number of the record that it begins with, where it says so.

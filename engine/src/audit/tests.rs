@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tapstone_packet::time::Timestamp;
 use tapstone_runtime::simulation::{Disk, Simulation};
 use tapstone_runtime::{block_on, blocking, spawn_local};
 
@@ -21,6 +22,8 @@ use crate::store_file;
 use crate::unindexed::Unindexed;
 
 const FOLDER: &str = "/store";
+/// The clock of each simulated world begins anew.
+const LATER: Timestamp = Timestamp::MAX;
 const STORE: StoreId = StoreId([5; 16]);
 
 fn layout() -> Layout {
@@ -83,7 +86,7 @@ impl Open {
             return Err(error.into());
         }
         let options = ArchiveOptions { after: Duration::ZERO, folder: folder.map(PathBuf::from) };
-        running.archive(&options, &|| true)
+        running.archive(&options, LATER, &|| true)
     }
 
     fn close(&mut self) {

@@ -102,11 +102,6 @@ pub enum AuditBreakKind {
     MarkMissing,
     /// `audit.mark` cannot be used.
     MarkDamaged(String),
-    /// A file is in two places, and not the same.
-    CopyDiffers {
-        /// The other one.
-        from: PathBuf,
-    },
 }
 
 impl AuditReport {
@@ -226,9 +221,6 @@ impl AuditBreak {
             }
             AuditBreakKind::MarkDamaged(why) => {
                 format!("it is damaged, so nobody can say what was archived: {why}")
-            }
-            AuditBreakKind::CopyDiffers { from } => {
-                format!("it should be a copy of {}, and is not", from.display())
             }
             AuditBreakKind::HeadDamaged(why) => {
                 format!("it is damaged, so nobody can say how far the log reached: {why}")

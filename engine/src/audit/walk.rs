@@ -165,10 +165,7 @@ impl Walk {
     }
 
     fn open(&mut self, file: &LogFile) {
-        let Loaded { path, bytes, failure, other } = file.load();
-        if let Some(other) = other {
-            self.tell_of_file(other, AuditBreakKind::CopyDiffers { from: path.clone() });
-        }
+        let Loaded { path, bytes, failure } = file.load();
         if let Some(failure) = failure {
             let place = AuditPlace { path: path.clone(), offset: failure.offset };
             let what = AuditBreakKind::Unreadable(failure.source.to_string());

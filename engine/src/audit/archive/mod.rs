@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tapstone_packet::time::Timestamp;
+use tapstone_runtime::blocking;
 use tapstone_runtime::file::FileError;
-use tapstone_runtime::{blocking, clock};
+use tapstone_wal::Commits;
 
 use super::chain::Chain;
 use super::head;
@@ -27,7 +28,7 @@ use super::walk::{Found, Walk};
 use crate::head_file::Saved;
 use crate::id::StoreId;
 use crate::layout::Layout;
-use crate::log_files::{self, number_of};
+use crate::log_files::{self, NO_SHARD, number_of};
 use due::{Known, due, marked};
 use mark::Mark;
 
@@ -72,7 +73,7 @@ pub enum ArchiveError {
     /// The archive's folder must be the same wherever a program runs.
     #[error("the archive's folder {} must be an absolute path", .0.display())]
     Relative(PathBuf),
-    /// Nothing in the archive is written over.
+    /// Nothing of others in the archive is written over.
     #[error(
         "{} is there and another file than {}: is it another store's? Move it away, or name another \
          folder", archived.display(), live.display()
@@ -95,6 +96,7 @@ pub(super) fn archive(
     layout: &Layout,
     store: StoreId,
     options: &ArchiveOptions,
+    now: Timestamp,
     go_on: &dyn Fn() -> bool,
 ) -> Result<ArchivedFiles, ArchiveError> {
     let folder = options.folder.clone().unwrap_or_else(|| layout.audit_archive());
@@ -109,7 +111,7 @@ pub(super) fn archive(
         Saved::Nothing => Mark::default(),
     };
     let known = survey(layout, store, &places, &mark)?;
-    let due = due(&known, now(), options.after);
+    let due = due(&known, now, options.after);
     let unmarked = known.iter().take_while(|it| !it.is_live || due.contains(&it.file)).count();
     if unmarked == 0 {
         return Ok(ArchivedFiles { files: Vec::new(), last: mark.last() });
@@ -125,7 +127,7 @@ pub(super) fn archive(
         if !go_on() {
             return Err(ArchiveError::GivenUp);
         }
-        files.push(move_file(&log_files::file(&layout.audit(), number), &folder)?);
+        files.push(move_file(&log_files::file(&layout.audit(), number), &folder, store)?);
     }
     let last = mark.last();
     mark.files.extend(marked(last, &known[..unmarked]));
@@ -168,14 +170,16 @@ fn survey(
 }
 
 /// Moves a file, through a copy: it is never in no place, whatever file systems there are.
-fn move_file(live: &Path, folder: &Path) -> Result<PathBuf, ArchiveError> {
+fn move_file(live: &Path, folder: &Path, store: StoreId) -> Result<PathBuf, ArchiveError> {
     let archived = folder.join(live.file_name().unwrap_or_default());
     let bytes = read(live)?;
     match blocking::read_file(&archived)? {
-        // A crash came before it could be removed here. Its name there may not be durable yet.
-        Some(there) if there == bytes => blocking::sync_parent(&archived)?,
-        Some(_) => return Err(ArchiveError::Differs { archived, live: live.to_owned() }),
-        None => blocking::replace_file(&archived, &bytes)?,
+        Some(there) if !is_of(&there, store) => {
+            return Err(ArchiveError::Differs { archived, live: live.to_owned() });
+        }
+        // A crash came before it could be removed here: that copy is not part of the log yet. What a
+        // process left at the end here when it was killed may have changed since.
+        Some(_) | None => blocking::replace_file(&archived, &bytes)?,
     }
     if read(&archived)? != bytes {
         return Err(ArchiveError::Unsound(archived));
@@ -184,11 +188,12 @@ fn move_file(live: &Path, folder: &Path) -> Result<PathBuf, ArchiveError> {
     Ok(archived)
 }
 
+/// Whether a file is one of this store's log.
+fn is_of(bytes: &[u8], store: StoreId) -> bool {
+    Commits::new(bytes.to_vec(), store.0, NO_SHARD).first().is_ok()
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let absent = || FileError::new("read", path, std::io::ErrorKind::NotFound.into());
     blocking::read_file(path)?.ok_or_else(absent)
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_nanos(i64::try_from(clock::unix_nanos()).unwrap_or(i64::MAX))
 }

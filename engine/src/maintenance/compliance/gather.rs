@@ -1,8 +1,6 @@
 //! What a report says, asked of an open store.
 
 use serde_json::Value;
-use tapstone_packet::time::Timestamp;
-use tapstone_runtime::clock;
 
 use super::expired::Expiry;
 use super::losses::by_day;
@@ -26,7 +24,7 @@ pub(super) fn gather(
     read: Option<Value>,
     key: KeyFingerprint,
 ) -> Result<Report, CatalogError> {
-    let now = Timestamp::from_nanos(i64::try_from(clock::unix_nanos()).unwrap_or(i64::MAX));
+    let now = super::now();
     let info = store.info()?;
     let held = store.holds().into_iter().map(|it| {
         let added_in_period = period.contains(it.added);

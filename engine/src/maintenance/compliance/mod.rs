@@ -16,6 +16,8 @@ mod states;
 pub use period::Period;
 pub use signature::{KeyFingerprint, SignatureError, verify_report};
 
+use tapstone_packet::time::Timestamp;
+use tapstone_runtime::clock;
 use tapstone_runtime::file::FileError;
 
 use crate::audit::{
@@ -92,6 +94,11 @@ pub enum ComplianceError {
     File(#[from] FileError),
 }
 
+/// What the clock says.
+fn now() -> Timestamp {
+    Timestamp::from_nanos(i64::try_from(clock::unix_nanos()).unwrap_or(i64::MAX))
+}
+
 impl PartialEq for Summary {
     fn eq(&self, other: &Summary) -> bool {
         std::ptr::fn_addr_eq(self.0, other.0)
@@ -130,7 +137,7 @@ impl Compliance {
 
     fn archive(&mut self, store: &Store, go_on: &dyn Fn() -> bool) -> Result<(), ComplianceError> {
         if let Some(options) = &self.options.archive {
-            self.archived = store.inner.audit.archive(options, go_on)?;
+            self.archived = store.inner.audit.archive(options, now(), go_on)?;
             for path in &self.archived.files {
                 tracing::info!("a file of the audit log was archived: {}", path.display());
             }
