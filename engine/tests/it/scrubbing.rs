@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tapstone::state::{Occasion, Task, Thresholds, TopState};
 use tapstone::{
-    Chore, Free, KeepOptions, MaintainError, Maintained, NewHold, OpenOptions, RecoveryError,
-    RecoveryOptions, RecoveryReport, Retention, Selection, Store,
+    Chore, Free, KeepOptions, MaintainError, Maintained, NewHold, OpenOptions, RecoveryOptions,
+    RecoveryReport, Retention, Selection, Store,
 };
 
 use crate::support::{everything, files, flip, import, open, segments, small_capture};
@@ -269,13 +269,13 @@ fn give_up_after(store: &Store, while_: Duration) {
         let another = scrub(store, 100).unwrap_err();
         assert!(matches!(another, MaintainError::UnderWay(Task::Recovery)), "{another}");
         let asked = Instant::now();
-        store.give_up_maintenance();
+        store.give_up_task("it was given up");
         let result = scrubbing.join().unwrap();
         assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
         result
     });
     let error = result.unwrap_err();
-    assert!(matches!(error, MaintainError::Recovery(RecoveryError::GivenUp)), "{error}");
+    assert!(matches!(error, MaintainError::GaveWay { task: Task::Recovery, .. }), "{error}");
     wait_for_normal(store);
 }
 
@@ -295,7 +295,7 @@ fn a_scrub_gives_way_to_pressure() {
         let flags = rustix::fs::FallocateFlags::empty();
         if let Err(error) = rustix::fs::fallocate(&other, flags, 0, space.free / 10 * 4) {
             println!("SKIPPED: no room can be taken here: {error}");
-            store.give_up_maintenance();
+            store.give_up_task("it was given up");
         }
         scrubbing.join().unwrap()
     });
