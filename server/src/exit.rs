@@ -4,14 +4,16 @@ use std::io;
 use std::path::PathBuf;
 
 use tapstone::{
-    AuditError, CaptureError, CatalogError, Cursor, FileError, HoldError, ImportError, IngestError,
-    InstantError, OpenError, OpenInterfaceError, QueryError, SealFailure,
+    AuditError, CaptureError, CatalogError, CleanupError, Cursor, ExpireError, FileError,
+    HoldError, ImportError, IngestError, InstantError, MaintainError, OpenError,
+    OpenInterfaceError, QueryError, SealFailure,
 };
 use tapstone_client::ConnectError;
 use tonic::{Code, Status};
 
 use crate::access::TokenError;
 use crate::commands::serve::ServeError;
+use crate::config::RetentionError;
 
 /// The answer is complete; also when nothing matched.
 pub(crate) const COMPLETE: u8 = 0;
@@ -43,6 +45,15 @@ pub(crate) enum Failure {
     Flush(#[from] IngestError),
     #[error(transparent)]
     Hold(#[from] HoldError),
+    #[error(transparent)]
+    Maintain(#[from] MaintainError),
+    #[error(
+        "the server has the store, and keeps what its own settings say: leave out --keep-free, \
+         --keep-for and --max-size"
+    )]
+    ServersRetention,
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
     #[error("closing the store: {0}; what was reported as stored is safe")]
@@ -96,11 +107,17 @@ impl Failure {
             | Failure::Catalog(_)
             | Failure::Hold(HoldError::Ledger(_) | HoldError::Query(QueryError::Catalog(_)))
             | Failure::Query(QueryError::Catalog(_)) => UNUSABLE,
+            Failure::Maintain(MaintainError::Cleanup(CleanupError::Expire(
+                ExpireError::HoldsInDoubt,
+            ))) => INCOMPLETE,
+            Failure::Maintain(error) if !error.is_over_soon() => UNUSABLE,
             Failure::Hold(HoldError::TooMany) => INCOMPLETE,
             Failure::Query(_)
             | Failure::Hold(_)
             | Failure::Instant(_)
             | Failure::NoPlace
+            | Failure::ServersRetention
+            | Failure::Retention(_)
             | Failure::NoFifo
             | Failure::NoExtcapFolder
             | Failure::Width
@@ -118,6 +135,7 @@ impl Failure {
             Failure::Write { .. } if self.is_broken_pipe() => COMPLETE,
             Failure::Import(_)
             | Failure::Capture(_)
+            | Failure::Maintain(_)
             | Failure::Flush(_)
             | Failure::Close(_)
             | Failure::File(_)

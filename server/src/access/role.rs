@@ -13,6 +13,8 @@ pub(crate) enum Method {
     Flush,
     Seal,
     Check,
+    Cleanup,
+    Scrub,
     AddHold,
     RemoveHold,
     ListHolds,
@@ -37,6 +39,8 @@ impl Method {
             "/tapstone.v1.Admin/Flush" => Some(Method::Flush),
             "/tapstone.v1.Admin/Seal" => Some(Method::Seal),
             "/tapstone.v1.Admin/Check" => Some(Method::Check),
+            "/tapstone.v1.Admin/Cleanup" => Some(Method::Cleanup),
+            "/tapstone.v1.Admin/Scrub" => Some(Method::Scrub),
             "/tapstone.v1.Admin/AddHold" => Some(Method::AddHold),
             "/tapstone.v1.Admin/RemoveHold" => Some(Method::RemoveHold),
             "/tapstone.v1.Admin/ListHolds" => Some(Method::ListHolds),
@@ -130,6 +134,8 @@ impl Role {
                         | Method::Flush
                         | Method::Seal
                         | Method::Check
+                        | Method::Cleanup
+                        | Method::Scrub
                         | Method::ListHolds
                         | Method::Info
                         | Method::State

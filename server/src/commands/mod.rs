@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod audit;
+mod cleanup;
 mod config;
 mod expiring;
 mod extcap;
@@ -11,6 +12,8 @@ mod import;
 mod live;
 mod query;
 mod report;
+mod schedule;
+mod scrub;
 pub(crate) mod serve;
 mod state;
 mod token;
@@ -33,6 +36,8 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Info(args) => report::info(args),
         Command::State(args) => state::run(args),
         Command::Check(args) => report::check(args),
+        Command::Cleanup(args) => cleanup::run(args),
+        Command::Scrub(args) => scrub::run(args),
         Command::Rebuild(args) => report::rebuild(args),
         Command::Seal(args) => report::seal(args),
         Command::Capture(args) | Command::Serve(args) => serve::run(args),

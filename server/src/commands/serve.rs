@@ -16,6 +16,7 @@ use tonic_health::server::HealthReporter;
 
 use super::expiring::expire;
 use super::live::{self, Live};
+use super::schedule::keep_up;
 use crate::access::Policy;
 use crate::backend::{open, socket};
 use crate::cli::Serve;
@@ -23,8 +24,8 @@ use crate::config::{Config, ConfigError, Loaded};
 use crate::exit::{COMPLETE, Failure};
 use crate::listen::{Counters, ListenError, Listener, Tls};
 use crate::monitoring::{Metrics, Monitor, Ready, Telling, UPKEEP};
-use crate::service::Service;
 use crate::service::gate::Gate;
+use crate::service::{Service, Tasks};
 
 /// How long requests under way may go on after the server was told to end.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -66,6 +67,8 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     let thinning = thinning.map_err(ServeError::from)?;
     let thresholds = config.state.thresholds().map_err(ConfigError::from);
     let thresholds = thresholds.map_err(ServeError::from)?;
+    let regular = config.maintenance.tasks(retention).map_err(ConfigError::from);
+    let (regular, scrub) = regular.map_err(ServeError::from)?;
     let sources = live::open(&args.live, &thinning, shards)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().thread_name("serve").build().map_err(Failure::Runtime)?;
@@ -79,8 +82,12 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     // Behind that: what is captured from is looked at too.
     store.keep(KeepOptions { thresholds, retention }).map_err(ServeError::from)?;
     let expiring = runtime.spawn(expire(store.clone(), retention));
-    let served = runtime.block_on(serve(args, &config, policy, &store, live));
+    let scheduled = runtime.spawn(keep_up(store.clone(), regular));
+    let service = Service::new(store.clone(), config.limits, Tasks { retention, scrub });
+    let served = runtime.block_on(serve(args, &config, policy, &store, live, service));
     expiring.abort();
+    scheduled.abort();
+    store.give_up_maintenance();
     drop(telling);
     // What still runs holds the store open.
     runtime.shutdown_timeout(DRAIN);
@@ -102,10 +109,10 @@ async fn serve(
     policy: Policy,
     store: &Store,
     live: Live,
+    service: Service,
 ) -> Result<(), Failure> {
     // Before anybody can see that this serves: who ends it then must not break it off.
     let mut signals = Signals::listen();
-    let service = Service::new(store.clone(), config.limits);
     let listener = Listener::bind(&config.listen, policy.has_tokens()).await;
     let listener = listener.map_err(ServeError::from)?;
     let monitor = match config.monitoring.address {

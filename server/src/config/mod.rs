@@ -4,6 +4,7 @@
 mod capture;
 mod keys;
 mod layers;
+mod maintenance;
 mod retention;
 mod state;
 #[cfg(test)]
@@ -24,7 +25,9 @@ use capture::{CaptureSettings, CaptureSettingsError};
 pub(crate) use keys::{DEFAULT_FILE, keys};
 use layers::Layers;
 pub(crate) use layers::{LayerError, Origin};
-use retention::{RetentionError, RetentionSettings};
+pub(crate) use maintenance::Regular;
+use maintenance::{MaintenanceError, MaintenanceSettings};
+pub(crate) use retention::{RetentionError, RetentionSettings};
 use state::{StateSettings, StateSettingsError};
 
 /// Everything that can be set.
@@ -41,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionSettings,
     /// What the state follows from.
     pub(crate) state: StateSettings,
+    /// Which tasks are done by themselves.
+    pub(crate) maintenance: MaintenanceSettings,
     /// Where to be watched.
     pub(crate) monitoring: MonitoringSettings,
     /// What is told while serving.
@@ -99,6 +104,9 @@ pub(crate) enum ConfigError {
     /// What the state follows from makes no sense.
     #[error(transparent)]
     State(#[from] StateSettingsError),
+    /// Which tasks are done by themselves makes no sense.
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
     /// What should be told cannot be.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -202,8 +210,9 @@ impl Config {
             return Err(ConfigError::NoRoom(name));
         }
         self.capture.thinning()?;
-        self.retention.retention(false)?;
+        let retention = self.retention.retention(false)?;
         self.state.thresholds()?;
+        self.maintenance.tasks(retention)?;
         self.log.check()?;
         self.traces.check()?;
         Ok(policy)

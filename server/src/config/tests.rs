@@ -35,6 +35,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_touched() {
         ("[listen.tls]\ncertificate = \"/none\"\nkey = \"/none\"", "/none"),
         ("[limits]\nplans = 0", "limits.plans = 0"),
         ("[state]\nmemory = [\"90%\", \"85%\", \"92%\", \"97%\"]", "memory: low (90.0 %)"),
+        ("[maintenance]\nscrub_share = \"0%\"", "scrub_share: '0%'"),
         ("[log]\nlevel = \"loud=very\"", "loud=very"),
         ("[traces]\nendpoint = \"127.0.0.1:4317\"", "http://HOST:PORT"),
     ];

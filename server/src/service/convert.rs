@@ -2,9 +2,9 @@
 //! here too, so a server's answer and the store's own look the same.
 
 use tapstone::{
-    CaptureCounts, CheckReport, ClockStep, Completeness, Cursor, Flow, Flows, Group, GroupBy,
-    HeldBack, Histogram, Hold, ImportReport, Info, LossCause, Missing, NewHold, ParseCursorError,
-    Refused, Selection, ShedFlow, Store, Timestamp,
+    CaptureCounts, CheckReport, CleanupReport, ClockStep, Completeness, Cursor, Expired, Flow,
+    Flows, Group, GroupBy, HeldBack, Histogram, Hold, ImportReport, Info, LossCause, Missing,
+    NewHold, ParseCursorError, RecoveryReport, Refused, Selection, ShedFlow, Store, Timestamp,
 };
 use tapstone_client::{instant, proto};
 use tapstone_packet::flow::{Endpoint, KeyPart};
@@ -288,12 +288,44 @@ pub(crate) fn imported(report: &ImportReport) -> proto::ImportResponse {
     }
 }
 
-pub(crate) fn checked(report: &CheckReport) -> proto::CheckResponse {
-    let damage = |it: &tapstone::Damage| proto::Damage {
-        file: it.path.display().to_string(),
-        offset: it.offset,
-        what: it.what.clone(),
+fn damage(it: &tapstone::Damage) -> proto::Damage {
+    proto::Damage { file: it.path.display().to_string(), offset: it.offset, what: it.what.clone() }
+}
+
+pub(crate) fn cleaned(report: &CleanupReport) -> proto::CleanupResponse {
+    let let_go = |it: &Expired| proto::LetGo {
+        by: it.by.name().to_owned(),
+        segments: it.segments,
+        packets: it.packets,
+        packet_bytes: it.packet_bytes,
+        first: Some(time(it.first)),
+        last: Some(time(it.last)),
     };
+    proto::CleanupResponse {
+        due: report.due,
+        gone: report.gone.iter().map(let_go).collect(),
+        finished: report.finished,
+        given_back: report.given_back,
+        held_back: Some(held_back(report.held_back)),
+        keys_destroyed: report.keys_destroyed,
+        splits: report.splits,
+        logs: report.logs,
+        rows: report.rows,
+        names: report.names,
+        leftovers: report.leftovers,
+    }
+}
+
+pub(crate) fn scrubbed(report: &RecoveryReport) -> proto::ScrubResponse {
+    proto::ScrubResponse {
+        check: Some(checked(&report.check)),
+        audit_records: report.check.audit_records,
+        mended: report.mended.iter().map(damage).collect(),
+        resumed: report.resumed,
+    }
+}
+
+pub(crate) fn checked(report: &CheckReport) -> proto::CheckResponse {
     proto::CheckResponse {
         segments: report.segments,
         blocks: report.blocks,

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use tapstone::{
-    AuditError, CatalogError, HoldError, ImportError, IngestError, ParseCursorError, QueryError,
-    SealFailure,
+    AuditError, CatalogError, CleanupError, ExpireError, HoldError, ImportError, IngestError,
+    MaintainError, ParseCursorError, QueryError, SealFailure,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -78,6 +78,17 @@ pub(crate) fn hold(error: &HoldError) -> Status {
         HoldError::Ledger(_) => (Code::Unavailable, "STORE", None),
     };
     status(code, reason, field, error.to_string())
+}
+
+pub(crate) fn maintain(error: &MaintainError) -> Status {
+    let (code, reason) = match error {
+        _ if error.is_over_soon() => (Code::Aborted, "GAVE_WAY"),
+        MaintainError::Cleanup(CleanupError::Expire(ExpireError::HoldsInDoubt)) => {
+            (Code::Aborted, "HOLDS_IN_DOUBT")
+        }
+        _ => (Code::Unavailable, "STORE"),
+    };
+    status(code, reason, None, error.to_string())
 }
 
 /// What cannot be told to the audit log is not done.

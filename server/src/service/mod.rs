@@ -14,6 +14,7 @@ mod places;
 mod query;
 mod request_id;
 pub(crate) mod state;
+mod task;
 mod watch;
 
 use std::pin::Pin;
@@ -37,6 +38,7 @@ use audit::{Asked, Asker, Audit};
 use deadline::{Deadline, within};
 
 pub(crate) use query::{answer, ended};
+pub(crate) use task::Tasks;
 
 /// Most bytes of one request message: what imports send in one piece.
 const REQUEST_MAX: usize = 8 << 20;
@@ -47,6 +49,7 @@ pub(crate) struct Service {
     store: Store,
     admission: Arc<Admission>,
     audit: Audit,
+    tasks: Tasks,
     /// Told when the server is about to end: what would go on for ever ends then.
     ending: Arc<tell::Sender<bool>>,
 }
@@ -55,15 +58,16 @@ pub(crate) struct Service {
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
-    pub(crate) fn new(store: Store, limits: Limits) -> Service {
+    pub(crate) fn new(store: Store, limits: Limits, tasks: Tasks) -> Service {
         let audit = Audit::new(store.audit());
         let (admission, ending) = (Arc::new(Admission::new(limits)), Arc::default());
-        Service { store, admission, audit, ending }
+        Service { store, admission, audit, tasks, ending }
     }
 
-    /// Ends what would go on for ever.
+    /// Ends what would go on for ever, or for days.
     pub(crate) fn end(&self) {
         self.ending.send_replace(true);
+        self.store.give_up_maintenance();
     }
 
     /// What the gate tells of refusals.
@@ -271,6 +275,21 @@ impl Admin for Service {
             0,
         );
         Ok(Response::new(convert::checked(&report)))
+    }
+
+    async fn cleanup(
+        &self,
+        request: Request<proto::CleanupRequest>,
+    ) -> Result<Response<proto::CleanupResponse>, Status> {
+        task::cleanup(self, &gate::asker(&request)?).await.map(Response::new)
+    }
+
+    async fn scrub(
+        &self,
+        request: Request<proto::ScrubRequest>,
+    ) -> Result<Response<proto::ScrubResponse>, Status> {
+        let asker = gate::asker(&request)?;
+        task::scrub(self, request.into_inner(), &asker).await.map(Response::new)
     }
 
     async fn add_hold(

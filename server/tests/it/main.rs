@@ -9,6 +9,7 @@ mod exactness;
 mod holding;
 mod hostile;
 mod live;
+mod maintaining;
 mod python;
 mod served;
 mod serving;
