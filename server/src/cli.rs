@@ -57,6 +57,10 @@ pub(crate) enum Command {
     State(StateArgs),
     /// Verify every checksum and every cross-reference
     Check(Report),
+    /// Let go what need not be kept, and destroy the keys of what has gone
+    Cleanup(CleanupArgs),
+    /// Make good what can be made anew, and verify everything, slowly
+    Scrub(ScrubArgs),
     /// Make catalog and splits anew, from the segments alone
     Rebuild(Rebuild),
     /// Count packets over time
@@ -249,6 +253,37 @@ pub(crate) enum By {
 pub(crate) struct Report {
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CleanupArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Let the oldest packets go so that this much of the disk is free: 10%, 200GiB. A server goes by
+    /// its own settings
+    #[arg(long, value_name = "SIZE", conflicts_with = "server")]
+    pub(crate) keep_free: Option<String>,
+    /// Let packets go that are older: 30d
+    #[arg(long, value_name = "TIME", conflicts_with = "server")]
+    pub(crate) keep_for: Option<String>,
+    /// Let the oldest packets go when the store takes more than this: 2TiB
+    #[arg(long, value_name = "SIZE", conflicts_with = "server")]
+    pub(crate) max_size: Option<String>,
+    /// Report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScrubArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// For how much of the time it is at work; otherwise as the server is set, or 10%
+    #[arg(long, value_name = "PERCENT", value_parser = quantity::share)]
+    pub(crate) disk_share: Option<u8>,
     /// Report as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,15 +4,16 @@ use std::io;
 use std::path::PathBuf;
 
 use tapstone::{
-    AuditError, BackupError, CaptureError, CatalogError, Cursor, FileError, HoldError, ImportError,
-    IngestError, InstantError, MaintainError, ManifestError, OpenError, OpenInterfaceError,
-    QueryError, RestoreError, SealFailure, SignatureError,
+    AuditError, BackupError, CaptureError, CatalogError, CleanupError, Cursor, ExpireError,
+    FileError, HoldError, ImportError, IngestError, InstantError, MaintainError, ManifestError,
+    OpenError, OpenInterfaceError, QueryError, RestoreError, SealFailure, SignatureError,
 };
 use tapstone_client::ConnectError;
 use tonic::{Code, Status};
 
 use crate::access::TokenError;
 use crate::commands::serve::ServeError;
+use crate::config::RetentionError;
 
 /// The answer is complete; also when nothing matched.
 pub(crate) const COMPLETE: u8 = 0;
@@ -45,13 +46,20 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Hold(#[from] HoldError),
     #[error(transparent)]
+    Maintain(#[from] MaintainError),
+    #[error(
+        "the server has the store, and keeps what its own settings say: leave out --keep-free, \
+         --keep-for and --max-size"
+    )]
+    ServersRetention,
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
+    #[error(transparent)]
     Catalog(#[from] CatalogError),
     #[error("closing the store: {0}; what was reported as stored is safe")]
     Close(#[from] SealFailure),
     #[error(transparent)]
     File(#[from] FileError),
-    #[error(transparent)]
-    Maintain(#[from] MaintainError),
     #[error(transparent)]
     Restore(#[from] RestoreError),
     #[error(
@@ -119,6 +127,8 @@ impl Failure {
             | Failure::Read { .. }
             | Failure::NoPlace
             | Failure::NoKeyFile
+            | Failure::ServersRetention
+            | Failure::Retention(_)
             | Failure::NoFifo
             | Failure::NoExtcapFolder
             | Failure::Width
@@ -175,7 +185,10 @@ fn code_of_task(error: &MaintainError) -> u8 {
     match error {
         MaintainError::Backup(BackupError::Inside(_)) => USAGE,
         MaintainError::Closed | MaintainError::Backup(BackupError::Catalog(_)) => UNUSABLE,
-        _ => INCOMPLETE,
+        MaintainError::Backup(_)
+        | MaintainError::Cleanup(CleanupError::Expire(ExpireError::HoldsInDoubt)) => INCOMPLETE,
+        _ if error.is_over_soon() => INCOMPLETE,
+        _ => UNUSABLE,
     }
 }
 

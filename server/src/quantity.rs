@@ -71,6 +71,18 @@ pub(crate) fn written_thousandths(part: u16) -> String {
     }
 }
 
+/// For how many hundredths of the time something is done: `10%`.
+///
+/// # Errors
+///
+/// What it should have been.
+pub(crate) fn share(text: &str) -> Result<u8, String> {
+    let share = text.strip_suffix('%').and_then(|number| number.trim().parse().ok());
+    share
+        .filter(|share| (1..=100).contains(share))
+        .ok_or_else(|| format!("'{text}' is no share of the time; write 1% to 100%"))
+}
+
 /// A stretch of time: `30d`, `12h`, `90min`. A day has 24 hours.
 ///
 /// # Errors
@@ -102,6 +114,7 @@ mod tests {
         for part in [0, 5, 850, 975, 1000] {
             assert_eq!(thousandths(&written_thousandths(part)), Ok(part));
         }
+        assert_eq!((share("1%"), share("100 %")), (Ok(1), Ok(100)));
         assert_eq!(age("30d"), Ok(Duration::from_secs(30 * 86_400)));
         assert_eq!(age("1h 30m"), Ok(Duration::from_secs(5_400)));
     }
@@ -114,6 +127,9 @@ mod tests {
         }
         for text in ["100%", "-1%", "%"] {
             assert!(free(text).unwrap_err().contains("no part of a disk"), "{text}");
+        }
+        for text in ["", "10", "0%", "101%", "1.5%", "-1%"] {
+            assert!(share(text).unwrap_err().contains("no share of the time"), "{text}");
         }
         for text in ["", "85", "%", ".5%", "8.%", "8.55%", "-1%", "+1%", "9999%", "99999%"] {
             assert!(thousandths(text).unwrap_err().contains("no part of what there is"), "{text}");

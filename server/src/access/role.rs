@@ -14,6 +14,8 @@ pub(crate) enum Method {
     Seal,
     Check,
     Report,
+    Cleanup,
+    Scrub,
     AddHold,
     RemoveHold,
     ListHolds,
@@ -40,6 +42,8 @@ impl Method {
             "/tapstone.v1.Admin/Seal" => Some(Method::Seal),
             "/tapstone.v1.Admin/Check" => Some(Method::Check),
             "/tapstone.v1.Admin/Report" => Some(Method::Report),
+            "/tapstone.v1.Admin/Cleanup" => Some(Method::Cleanup),
+            "/tapstone.v1.Admin/Scrub" => Some(Method::Scrub),
             "/tapstone.v1.Admin/AddHold" => Some(Method::AddHold),
             "/tapstone.v1.Admin/RemoveHold" => Some(Method::RemoveHold),
             "/tapstone.v1.Admin/ListHolds" => Some(Method::ListHolds),
@@ -135,6 +139,8 @@ impl Role {
                         | Method::Seal
                         | Method::Check
                         | Method::Backup
+                        | Method::Cleanup
+                        | Method::Scrub
                         | Method::ListHolds
                         | Method::Info
                         | Method::State

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use tapstone::{LockError, OpenError, OpenOptions, Store, Timestamp};
+use tapstone::{LockError, OpenError, OpenOptions, Retention, Store, Timestamp};
 use tapstone_client::{Address, proto};
 use tapstone_packet::interface::Interface;
 
@@ -196,6 +196,23 @@ impl Backend {
         match self {
             Backend::Local(store) => local::back_up(store, folder),
             Backend::Remote(remote) => remote.back_up(folder),
+        }
+    }
+
+    /// What has to go goes; a server goes by its own settings.
+    pub(crate) fn cleanup(&self, retention: Retention) -> Result<proto::CleanupResponse, Failure> {
+        match self {
+            Backend::Local(store) => local::cleanup(store, retention),
+            Backend::Remote(_) if !retention.keeps_everything() => Err(Failure::ServersRetention),
+            Backend::Remote(remote) => remote.cleanup(),
+        }
+    }
+
+    /// Makes good what can be made anew, and verifies everything, for a share of the time.
+    pub(crate) fn scrub(&self, share: Option<u8>) -> Result<proto::ScrubResponse, Failure> {
+        match self {
+            Backend::Local(store) => local::scrub(store, share),
+            Backend::Remote(remote) => remote.scrub(share),
         }
     }
 

@@ -229,6 +229,16 @@ impl Remote {
         Ok(self.runtime.block_on(self.client.admin().backup(request))?.into_inner())
     }
 
+    pub(super) fn cleanup(&self) -> Result<proto::CleanupResponse, Failure> {
+        let request = proto::CleanupRequest {};
+        Ok(self.runtime.block_on(self.client.admin().cleanup(request))?.into_inner())
+    }
+
+    pub(super) fn scrub(&self, share: Option<u8>) -> Result<proto::ScrubResponse, Failure> {
+        let request = proto::ScrubRequest { disk_share: share.map_or(0, u32::from) };
+        Ok(self.runtime.block_on(self.client.admin().scrub(request))?.into_inner())
+    }
+
     pub(super) fn add_hold(
         &self,
         selection: proto::Selection,

@@ -100,7 +100,7 @@ fn restored_json(report: &RestoreReport) -> Value {
     let damage = |it: &tapstone::Damage| json!({ "file": it.path.display().to_string(), "offset": it.offset, "what": it.what });
     json!({
         "store": report.store.to_string(),
-        "taken": time(Some(&convert::nanos(report.taken_nanos))),
+        "taken": time(Some(&convert::unix_nanos(report.taken_nanos))),
         "segments": report.segments,
         "packets": report.packets,
         "expected_packets": report.expected_packets,
@@ -123,7 +123,7 @@ fn print_restored(report: &RestoreReport, store: &Path, started: Instant) -> Res
         store.display(),
         report.packets,
         report.expected_packets,
-        time(Some(&convert::nanos(report.taken_nanos))).unwrap_or_default(),
+        time(Some(&convert::unix_nanos(report.taken_nanos))).unwrap_or_default(),
         text::duration(started.elapsed()),
     )
     .map_err(stdout)

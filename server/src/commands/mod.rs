@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod cleanup;
 mod compliance;
 mod config;
 mod expiring;
@@ -13,6 +14,8 @@ mod import;
 mod live;
 mod query;
 mod report;
+mod schedule;
+mod scrub;
 pub(crate) mod serve;
 mod state;
 mod token;
@@ -35,6 +38,8 @@ pub(crate) fn run(command: &Command) -> Result<u8, Failure> {
         Command::Info(args) => report::info(args),
         Command::State(args) => state::run(args),
         Command::Check(args) => report::check(args),
+        Command::Cleanup(args) => cleanup::run(args),
+        Command::Scrub(args) => scrub::run(args),
         Command::Rebuild(args) => report::rebuild(args),
         Command::Seal(args) => report::seal(args),
         Command::Capture(args) | Command::Serve(args) => serve::run(args),

@@ -57,7 +57,7 @@ fn info_json(info: &proto::InfoResponse) -> Value {
     })
 }
 
-fn held_back_json(it: &proto::HeldBack) -> Value {
+pub(super) fn held_back_json(it: &proto::HeldBack) -> Value {
     json!({ "segments": it.segments, "bytes": it.bytes, "falls_short": it.falls_short })
 }
 
@@ -178,27 +178,37 @@ pub(crate) fn check(args: &Report) -> Result<u8, Failure> {
     let started = Instant::now();
     let report = backend.check()?;
     if args.json {
-        let damage =
-            |it: &proto::Damage| json!({ "file": it.file, "offset": it.offset, "what": it.what });
-        print_json(&json!({
-            "sound": report.damage.is_empty(),
-            "segments": report.segments,
-            "blocks": report.blocks,
-            "packets": report.packets,
-            "flows": report.flows,
-            "damage": report.damage.iter().map(damage).collect::<Vec<_>>(),
-        }))?;
+        print_json(&check_json(&report))?;
     } else {
         print_check(&report, started)?;
     }
     Ok(if report.damage.is_empty() { COMPLETE } else { INCOMPLETE })
 }
 
-fn print_check(report: &proto::CheckResponse, started: Instant) -> Result<(), Failure> {
+pub(super) fn damage_json(it: &proto::Damage) -> Value {
+    json!({ "file": it.file, "offset": it.offset, "what": it.what })
+}
+
+pub(super) fn check_json(report: &proto::CheckResponse) -> Value {
+    json!({
+        "sound": report.damage.is_empty(),
+        "segments": report.segments,
+        "blocks": report.blocks,
+        "packets": report.packets,
+        "flows": report.flows,
+        "damage": report.damage.iter().map(damage_json).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn damage_line(proto::Damage { file, offset, what }: &proto::Damage) -> String {
+    let offset = offset.map_or_else(String::new, |offset| format!(" at offset {offset}"));
+    format!("{file}{offset}: {what}")
+}
+
+pub(super) fn print_check(report: &proto::CheckResponse, started: Instant) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    for proto::Damage { file, offset, what } in &report.damage {
-        let offset = offset.map_or_else(String::new, |offset| format!(" at offset {offset}"));
-        writeln!(out, "{file}{offset}: {what}").map_err(stdout)?;
+    for damage in &report.damage {
+        writeln!(out, "{}", damage_line(damage)).map_err(stdout)?;
     }
     writeln!(
         out,

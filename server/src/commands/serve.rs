@@ -16,6 +16,7 @@ use tonic_health::server::HealthReporter;
 
 use super::expiring::expire;
 use super::live::{self, Live};
+use super::schedule::keep_up;
 use crate::access::Policy;
 use crate::alerting::Alerting;
 use crate::backend::{open, socket};
@@ -24,8 +25,8 @@ use crate::config::{Config, ConfigError, Loaded};
 use crate::exit::{COMPLETE, Failure};
 use crate::listen::{Counters, ListenError, Listener, Tls};
 use crate::monitoring::{Metrics, Monitor, Ready, Telling, UPKEEP};
-use crate::service::Service;
 use crate::service::gate::Gate;
+use crate::service::{Service, Tasks};
 
 /// How long requests under way may go on after the server was told to end.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -68,6 +69,9 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     let thresholds = config.state.thresholds().map_err(ConfigError::from);
     let thresholds = thresholds.map_err(ServeError::from)?;
     let webhook = config.state.webhook().map_err(ConfigError::from).map_err(ServeError::from)?;
+    let archive = config.audit.archive().map_err(ConfigError::from).map_err(ServeError::from)?;
+    let regular = config.maintenance.tasks(retention).map_err(ConfigError::from);
+    let (regular, scrub) = regular.map_err(ServeError::from)?;
     let sources = live::open(&args.live, &thinning, shards)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.enable_all().thread_name("serve").build().map_err(Failure::Runtime)?;
@@ -81,12 +85,18 @@ pub(crate) fn run(args: &Serve) -> Result<u8, Failure> {
     // Behind that: what is captured from is looked at too.
     store.keep(KeepOptions { thresholds, retention }).map_err(ServeError::from)?;
     let expiring = runtime.spawn(expire(store.clone(), retention));
+    let scheduled = runtime.spawn(keep_up(store.clone(), regular));
     let alerting = webhook.map(|webhook| {
         let _within = runtime.enter();
         Alerting::start(store.clone(), webhook)
     });
-    let served = runtime.block_on(serve(args, &config, policy, &store, live));
+    let backups = config.backup.folder.as_deref().map(Arc::from);
+    let tasks = Tasks { retention, scrub, archive, backups };
+    let service = Service::new(store.clone(), config.limits, tasks);
+    let served = runtime.block_on(serve(args, &config, policy, &store, live, service));
     expiring.abort();
+    scheduled.abort();
+    store.give_up_task("the server ends");
     if let Some(alerting) = alerting {
         runtime.block_on(alerting.end());
     }
@@ -111,12 +121,10 @@ async fn serve(
     policy: Policy,
     store: &Store,
     live: Live,
+    service: Service,
 ) -> Result<(), Failure> {
     // Before anybody can see that this serves: who ends it then must not break it off.
     let mut signals = Signals::listen();
-    let archive = config.audit.archive().map_err(ConfigError::from).map_err(ServeError::from)?;
-    let service = Service::new(store.clone(), config.limits, config.backup.folder.as_deref());
-    let service = service.archiving(archive);
     let listener = Listener::bind(&config.listen, policy.has_tokens()).await;
     let listener = listener.map_err(ServeError::from)?;
     let monitor = match config.monitoring.address {

@@ -6,6 +6,7 @@ mod backup;
 mod capture;
 mod keys;
 mod layers;
+mod maintenance;
 mod retention;
 mod state;
 #[cfg(test)]
@@ -28,7 +29,9 @@ use capture::{CaptureSettings, CaptureSettingsError};
 pub(crate) use keys::{DEFAULT_FILE, keys};
 use layers::Layers;
 pub(crate) use layers::{LayerError, Origin};
-use retention::{RetentionError, RetentionSettings};
+pub(crate) use maintenance::Regular;
+use maintenance::{MaintenanceError, MaintenanceSettings};
+pub(crate) use retention::{RetentionError, RetentionSettings};
 use state::{StateSettings, StateSettingsError};
 
 /// Everything that can be set.
@@ -49,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) backup: BackupSettings,
     /// What the state follows from.
     pub(crate) state: StateSettings,
+    /// Which tasks are done by themselves.
+    pub(crate) maintenance: MaintenanceSettings,
     /// Where to be watched.
     pub(crate) monitoring: MonitoringSettings,
     /// What is told while serving.
@@ -113,6 +118,9 @@ pub(crate) enum ConfigError {
     /// What the state follows from makes no sense.
     #[error(transparent)]
     State(#[from] StateSettingsError),
+    /// Which tasks are done by themselves makes no sense.
+    #[error(transparent)]
+    Maintenance(#[from] MaintenanceError),
     /// What should be told cannot be.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -216,11 +224,12 @@ impl Config {
             return Err(ConfigError::NoRoom(name));
         }
         self.capture.thinning()?;
-        self.retention.retention(false)?;
+        let retention = self.retention.retention(false)?;
         self.audit.archive()?;
         self.backup.check()?;
         self.state.thresholds()?;
         self.state.webhook()?;
+        self.maintenance.tasks(retention)?;
         self.log.check()?;
         self.traces.check()?;
         Ok(policy)

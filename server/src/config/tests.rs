@@ -39,6 +39,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_touched() {
         ("[state]\nwebhook = \"pager.example/x\"", "state.webhook: "),
         ("[state]\nwebhook_ca = \"/none\"", "state.webhook_ca is set"),
         ("[backup]\nfolder = \"backups\"", "backup.folder: backups is no path from the root"),
+        ("[maintenance]\nscrub_share = \"0%\"", "scrub_share: '0%'"),
         ("[log]\nlevel = \"loud=very\"", "loud=very"),
         ("[traces]\nendpoint = \"127.0.0.1:4317\"", "http://HOST:PORT"),
     ];

@@ -18,7 +18,7 @@ pub(super) async fn order(
     request: &proto::BackupRequest,
     asker: &Asker,
 ) -> Result<proto::BackupResponse, Status> {
-    let root = service.backups.as_deref().ok_or_else(|| {
+    let root = service.tasks.backups.as_deref().ok_or_else(|| {
         let text = "this server has no folder for backups; set backup.folder in its configuration, \
                     or stop it and back the store up without it";
         errors::not_configured("NO_BACKUP_FOLDER", text.to_owned())

@@ -2,9 +2,10 @@
 //! here too, so a server's answer and the store's own look the same.
 
 use tapstone::{
-    BackupReport, CaptureCounts, CheckReport, ClockStep, Completeness, Cursor, Flow, Flows, Group,
-    GroupBy, HeldBack, Histogram, Hold, ImportReport, Info, LossCause, Missing, NewHold,
-    ParseCursorError, Refused, Selection, ShedFlow, Store, Timestamp,
+    BackupReport, CaptureCounts, CheckReport, CleanupReport, ClockStep, Completeness, Cursor,
+    Expired, Flow, Flows, Group, GroupBy, HeldBack, Histogram, Hold, ImportReport, Info, LossCause,
+    Missing, NewHold, ParseCursorError, RecoveryReport, Refused, Selection, ShedFlow, Store,
+    Timestamp,
 };
 use tapstone_client::{instant, proto};
 use tapstone_packet::flow::{Endpoint, KeyPart};
@@ -293,15 +294,10 @@ fn damage(it: &tapstone::Damage) -> proto::Damage {
     proto::Damage { file, offset: it.offset, what: it.what.clone() }
 }
 
-/// An instant that the wall clock gave.
-pub(crate) fn nanos(nanos: u64) -> prost_types::Timestamp {
-    time(Timestamp::from_attos(i128::from(nanos) * 1_000_000_000))
-}
-
 pub(crate) fn backed_up(report: &BackupReport) -> proto::BackupResponse {
     proto::BackupResponse {
         path: report.path.display().to_string(),
-        taken: Some(nanos(report.taken_nanos)),
+        taken: Some(unix_nanos(report.taken_nanos)),
         segments: report.segments,
         packets: report.packets,
         packet_bytes: report.packet_bytes,
@@ -311,6 +307,39 @@ pub(crate) fn backed_up(report: &BackupReport) -> proto::BackupResponse {
         shared_bytes: report.shared_bytes,
         carried_bytes: report.carried_bytes,
         damage: report.damage.iter().map(damage).collect(),
+    }
+}
+
+pub(crate) fn cleaned(report: &CleanupReport) -> proto::CleanupResponse {
+    let let_go = |it: &Expired| proto::LetGo {
+        by: it.by.name().to_owned(),
+        segments: it.segments,
+        packets: it.packets,
+        packet_bytes: it.packet_bytes,
+        first: Some(time(it.first)),
+        last: Some(time(it.last)),
+    };
+    proto::CleanupResponse {
+        due: report.due,
+        gone: report.gone.iter().map(let_go).collect(),
+        finished: report.finished,
+        given_back: report.given_back,
+        held_back: Some(held_back(report.held_back)),
+        keys_destroyed: report.keys_destroyed,
+        splits: report.splits,
+        logs: report.logs,
+        rows: report.rows,
+        names: report.names,
+        leftovers: report.leftovers,
+    }
+}
+
+pub(crate) fn scrubbed(report: &RecoveryReport) -> proto::ScrubResponse {
+    proto::ScrubResponse {
+        check: Some(checked(&report.check)),
+        audit_records: report.check.audit_records,
+        mended: report.mended.iter().map(damage).collect(),
+        resumed: report.resumed,
     }
 }
 

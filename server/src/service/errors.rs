@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use tapstone::{
-    AuditError, BackupError, CatalogError, HoldError, ImportError, IngestError, MaintainError,
-    ParseCursorError, QueryError, SealFailure,
+    AuditError, BackupError, CatalogError, CleanupError, ExpireError, HoldError, ImportError,
+    IngestError, MaintainError, ParseCursorError, QueryError, SealFailure,
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -84,8 +84,9 @@ pub(crate) fn hold(error: &HoldError) -> Status {
 pub(crate) fn task(error: &MaintainError) -> Status {
     let (code, reason) = match error {
         MaintainError::UnderWay(_) => (Code::Aborted, "UNDER_WAY"),
-        MaintainError::GaveWay { .. } | MaintainError::Backup(BackupError::GivenUp) => {
-            (Code::Aborted, "GAVE_WAY")
+        _ if error.is_over_soon() => (Code::Aborted, "GAVE_WAY"),
+        MaintainError::Cleanup(CleanupError::Expire(ExpireError::HoldsInDoubt)) => {
+            (Code::Aborted, "HOLDS_IN_DOUBT")
         }
         MaintainError::Backup(BackupError::Inside(_)) => (Code::InvalidArgument, "FOLDER"),
         MaintainError::Backup(BackupError::NoRoom { .. }) => (Code::ResourceExhausted, "NO_SPACE"),

@@ -17,16 +17,16 @@ mod query;
 pub(crate) mod report;
 mod request_id;
 pub(crate) mod state;
+mod task;
 mod watch;
 
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
 use serde_json::Value;
-use tapstone::{ArchiveOptions, QueryError, Selection, Store};
+use tapstone::{QueryError, Selection, Store};
 use tapstone_client::proto;
 use tapstone_client::proto::admin_server::{Admin, AdminServer};
 use tapstone_client::proto::tapstone_server::{Tapstone, TapstoneServer};
@@ -41,6 +41,7 @@ use audit::{Asked, Asker, Audit};
 use deadline::{Deadline, within};
 
 pub(crate) use query::{answer, ended};
+pub(crate) use task::Tasks;
 
 /// Most bytes of one request message: what imports send in one piece.
 const REQUEST_MAX: usize = 8 << 20;
@@ -51,10 +52,7 @@ pub(crate) struct Service {
     store: Store,
     admission: Arc<Admission>,
     audit: Audit,
-    /// What a report archives of the audit log.
-    archive: Option<ArchiveOptions>,
-    /// The folder for backups, where there is one.
-    backups: Option<Arc<Path>>,
+    tasks: Tasks,
     /// Told when the server is about to end: what would go on for ever ends then.
     ending: Arc<tell::Sender<bool>>,
 }
@@ -63,20 +61,13 @@ pub(crate) struct Service {
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
-    pub(crate) fn new(store: Store, limits: Limits, backups: Option<&Path>) -> Service {
+    pub(crate) fn new(store: Store, limits: Limits, tasks: Tasks) -> Service {
         let audit = Audit::new(store.audit());
         let (admission, ending) = (Arc::new(Admission::new(limits)), Arc::default());
-        let backups = backups.map(Arc::from);
-        Service { store, admission, audit, archive: None, backups, ending }
+        Service { store, admission, audit, tasks, ending }
     }
 
-    /// What a report archives of the audit log.
-    #[must_use]
-    pub(crate) fn archiving(self, archive: ArchiveOptions) -> Service {
-        Service { archive: Some(archive), ..self }
-    }
-
-    /// Ends what would go on for ever, or for hours.
+    /// Ends what would go on for ever, or for days.
     pub(crate) fn end(&self) {
         self.ending.send_replace(true);
         self.store.give_up_task("the server ends");
@@ -303,6 +294,21 @@ impl Admin for Service {
     ) -> Result<Response<proto::BackupResponse>, Status> {
         let asker = gate::asker(&request)?;
         backup::order(self, &request.into_inner(), &asker).await.map(Response::new)
+    }
+
+    async fn cleanup(
+        &self,
+        request: Request<proto::CleanupRequest>,
+    ) -> Result<Response<proto::CleanupResponse>, Status> {
+        task::cleanup(self, &gate::asker(&request)?).await.map(Response::new)
+    }
+
+    async fn scrub(
+        &self,
+        request: Request<proto::ScrubRequest>,
+    ) -> Result<Response<proto::ScrubResponse>, Status> {
+        let asker = gate::asker(&request)?;
+        task::scrub(self, request.into_inner(), &asker).await.map(Response::new)
     }
 
     async fn add_hold(

@@ -27,7 +27,7 @@ pub(super) async fn make(
         "until": format_instant(period.until),
     });
     let mut asked = service.audit.asked(asker, "Report", what).await?;
-    let archive = service.archive.clone();
+    let archive = Some(service.tasks.archive.clone());
     let made = service.blocking(move |store| make_here(store, period, archive)).await?;
     asked.outcome(if made.is_ok() { "done" } else { "failed" }, 0, 0);
     made.map(response).map_err(|error| errors::task(&error))

@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status};
 use crate::run;
 use crate::served::Served;
 
-const METHODS: [(&str, &[&str]); 20] = [
+const METHODS: [(&str, &[&str]); 22] = [
     ("/tapstone.v1.Tapstone/Query", &["packet-retrieval"]),
     ("/tapstone.v1.Tapstone/Count", &["metadata-search", "packet-retrieval"]),
     ("/tapstone.v1.Tapstone/Histogram", &["metadata-search", "packet-retrieval"]),
@@ -29,6 +29,8 @@ const METHODS: [(&str, &[&str]); 20] = [
     ("/tapstone.v1.Admin/Flush", &["operator"]),
     ("/tapstone.v1.Admin/Seal", &["operator"]),
     ("/tapstone.v1.Admin/Check", &["operator"]),
+    ("/tapstone.v1.Admin/Cleanup", &["operator"]),
+    ("/tapstone.v1.Admin/Scrub", &["operator"]),
     ("/tapstone.v1.Admin/AddHold", &["custodian"]),
     ("/tapstone.v1.Admin/RemoveHold", &["custodian"]),
     ("/tapstone.v1.Admin/ListHolds", &["operator", "custodian", "auditor"]),

@@ -12,6 +12,7 @@ mod flapping;
 mod holding;
 mod hostile;
 mod live;
+mod maintaining;
 mod python;
 mod reporting;
 mod served;

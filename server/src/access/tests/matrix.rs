@@ -5,17 +5,17 @@ use super::*;
 
 /// One line a role, one mark a method in the order of [`METHODS`].
 ///
-/// Query Count Histogram Flows Info State Import Flush Seal Check | AddHold RemoveHold ListHolds
-/// AcceptHolds | Report Backup | Health Reflection | two that nobody knows
+/// Query Count Histogram Flows Info State Import Flush Seal Check Cleanup Scrub | AddHold RemoveHold
+/// ListHolds AcceptHolds | Report Backup | Health Reflection | two that nobody knows
 const PERMITTED: [(&str, &str); 5] = [
-    ("metadata-search", ".xxxxx.... .... .. xx .."),
-    ("packet-retrieval", "xxxxxx.... .... .. xx .."),
-    ("operator", "....xxxxxx ..x. .x xx .."),
-    ("custodian", ".......... xxxx .. xx .."),
-    ("auditor", "....xx.... ..x. x. xx .."),
+    ("metadata-search", ".xxxxx...... .... .. xx .."),
+    ("packet-retrieval", "xxxxxx...... .... .. xx .."),
+    ("operator", "....xxxxxxxx ..x. .x xx .."),
+    ("custodian", "............ xxxx .. xx .."),
+    ("auditor", "....xx...... ..x. x. xx .."),
 ];
-const EVERYTHING: &str = "xxxxxxxxxx xxxx xx xx ..";
-const NOTHING: &str = ".......... .... .. x. ..";
+const EVERYTHING: &str = "xxxxxxxxxxxx xxxx xx xx ..";
+const NOTHING: &str = "............ .... .. x. ..";
 
 /// How somebody comes along, and whether that makes them the identity that is asked about.
 struct Credential {

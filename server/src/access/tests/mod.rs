@@ -17,7 +17,7 @@ use super::{
 /// The user that the server of these tests runs as.
 const OWN_UID: u32 = 990;
 
-const METHODS: [&str; 20] = [
+const METHODS: [&str; 22] = [
     "/tapstone.v1.Tapstone/Query",
     "/tapstone.v1.Tapstone/Count",
     "/tapstone.v1.Tapstone/Histogram",
@@ -28,6 +28,8 @@ const METHODS: [&str; 20] = [
     "/tapstone.v1.Admin/Flush",
     "/tapstone.v1.Admin/Seal",
     "/tapstone.v1.Admin/Check",
+    "/tapstone.v1.Admin/Cleanup",
+    "/tapstone.v1.Admin/Scrub",
     "/tapstone.v1.Admin/AddHold",
     "/tapstone.v1.Admin/RemoveHold",
     "/tapstone.v1.Admin/ListHolds",

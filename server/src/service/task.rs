@@ -1,0 +1,86 @@
+//! Tasks of MAINTENANCE that somebody asks for. Each goes on to its end when the connection that it was
+//! asked for through is gone: it may take days.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tapstone::state::Occasion;
+use tapstone::{ArchiveOptions, Chore, MaintainError, Maintained, RecoveryOptions, Retention};
+use tapstone_client::proto;
+use tonic::Status;
+
+use super::audit::{Asked, Asker};
+use super::{Service, convert, errors};
+
+/// How tasks are done where nobody says otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks {
+    pub(crate) retention: Retention,
+    pub(crate) scrub: RecoveryOptions,
+    /// What a report archives of the audit log.
+    pub(crate) archive: ArchiveOptions,
+    /// The folder for backups, where there is one.
+    pub(crate) backups: Option<Arc<Path>>,
+}
+
+pub(super) async fn cleanup(
+    service: &Service,
+    asker: &Asker,
+) -> Result<proto::CleanupResponse, Status> {
+    let asked = service.audit.asked(asker, "Cleanup", Value::Null).await?;
+    match perform(service, Chore::Cleanup(service.tasks.retention), asked).await? {
+        Maintained::Cleanup(report) => Ok(convert::cleaned(&report)),
+        other => unreachable!("a cleanup gave {other:?}"),
+    }
+}
+
+pub(super) async fn scrub(
+    service: &Service,
+    request: proto::ScrubRequest,
+    asker: &Asker,
+) -> Result<proto::ScrubResponse, Status> {
+    let disk_share = match request.disk_share {
+        0 => service.tasks.scrub.disk_share,
+        share => u8::try_from(share).ok().filter(|share| *share <= 100).ok_or_else(|| {
+            let text = "a scrub is at work for 1 to 100 hundredths of the time";
+            errors::bad_request("disk_share", text)
+        })?,
+    };
+    let asked = service.audit.asked(asker, "Scrub", json!({ "disk_share": disk_share })).await?;
+    match perform(service, Chore::Recovery(RecoveryOptions { disk_share }), asked).await? {
+        Maintained::Recovery(report) => Ok(convert::scrubbed(&report)),
+        other => unreachable!("a scrub gave {other:?}"),
+    }
+}
+
+/// Does a task, whoever is still there to hear of it.
+async fn perform(service: &Service, chore: Chore, mut asked: Asked) -> Result<Maintained, Status> {
+    let service = service.clone();
+    let task = tokio::spawn(async move {
+        let done = service.blocking(move |store| store.maintain(chore, Occasion::Manual)).await?;
+        asked.outcome(outcome(&done), packets(&done), 0);
+        done.map_err(|error| errors::task(&error))
+    });
+    task.await.map_err(|error| errors::internal(&error))?
+}
+
+/// What became of it, as the audit log tells it.
+fn outcome(done: &Result<Maintained, MaintainError>) -> &'static str {
+    match done {
+        Ok(Maintained::Recovery(report)) if report.check.damage.is_empty() => "sound",
+        Ok(Maintained::Recovery(_)) => "damaged",
+        Ok(_) => "done",
+        Err(error) if error.is_over_soon() => "given up",
+        Err(_) => "failed",
+    }
+}
+
+/// How many packets were let go, or verified.
+fn packets(done: &Result<Maintained, MaintainError>) -> u64 {
+    match done {
+        Ok(Maintained::Cleanup(report)) => report.gone.iter().map(|it| it.packets).sum(),
+        Ok(Maintained::Recovery(report)) => report.check.packets,
+        Ok(_) | Err(_) => 0,
+    }
+}
