@@ -122,6 +122,14 @@ impl Default for OpenOptions {
     }
 }
 
+impl OpenOptions {
+    /// The sizes as they are on the file system of a folder.
+    fn sizes_in(&self, folder: &Path) -> Sizes {
+        let total = blocking::space(folder).map_or(u64::MAX, |space| space.total);
+        self.sizes.on_disk_of(total, self.shards)
+    }
+}
+
 /// An open store. Cheap to clone; the last clone to go closes it.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -208,11 +216,9 @@ impl Store {
         }
         let unindexed: Arc<Unindexed> = Arc::default();
         let (catalog, damaged) = Catalog::open_or_begin_anew(&layout.catalog())?;
-        let catalog = Arc::new(catalog);
         unindexed.tell(damaged);
-        let names = Arc::new(NameCache::new(layout.names()));
-        let total = blocking::space(folder).map_or(u64::MAX, |space| space.total);
-        let sizes = options.sizes.on_disk_of(total, options.shards);
+        let (catalog, names) = (Arc::new(catalog), Arc::new(NameCache::new(layout.names())));
+        let sizes = options.sizes_in(folder);
         let orders = Arc::new(Orders::new(Effects::normal(&sizes)));
         let builder = Builder {
             layout: layout.clone(),
@@ -272,11 +278,14 @@ impl Store {
             board: Arc::default(),
             _lock: lock,
         });
-        let store = Store { keeper: Arc::default(), inner };
-        // A crash may have come between the last segment of a day and its key.
-        let destroyed = store.destroy_unneeded_keys();
-        store.inner.unindexed.tell(destroyed.err().map(|error| error.to_string()));
-        Ok(store)
+        Ok(Store { keeper: Arc::default(), inner }.without_unneeded_keys())
+    }
+
+    /// As a crash may have come between the last segment of a day and its key.
+    fn without_unneeded_keys(self) -> Store {
+        let destroyed = self.destroy_unneeded_keys();
+        self.inner.unindexed.tell(destroyed.err().map(|error| error.to_string()));
+        self
     }
 
     /// Seals what is open, indexes it, and closes the store. Other clones of the handle can be

@@ -133,7 +133,8 @@ fn a_report_says_what_was_done_and_nothing_of_another_period() {
     assert_eq!(other["expired"]["ever"], *expired);
     assert_eq!(other["held"]["in_force"][0]["added_in_period"], false);
     assert_eq!(json_of(&made(&store, options(around_now())))["read"], Value::Null);
-    let empty = Period { since: now(), until: now() };
+    let at = now();
+    let empty = Period { since: at, until: at };
     let error = store.maintain(Chore::ComplianceOps(options(empty)), Occasion::Manual).unwrap_err();
     let is_told = matches!(error, MaintainError::ComplianceOps(ComplianceError::EmptyPeriod));
     assert!(is_told, "{error}");
@@ -204,15 +205,17 @@ fn a_log_that_is_broken_is_reported_as_that() {
     fs::write(&path, bytes).unwrap();
     let store = open(dir.path());
     append(&store, "3");
+    let before = verify_audit(dir.path()).unwrap().breaks.len();
+    assert!(before > 0);
     let report = made(&store, archiving(None));
     assert!(!report.is_sound);
     let json = json_of(&report);
     let told = json["audit"]["breaks"][0].as_str().unwrap();
-    assert!(told.contains("record 1 is missing"), "{told}");
+    assert!(told.contains("00000001.log at offset 4096"), "{told}");
     assert_eq!(json["audit"]["sound"], false);
     // It is archived as it is.
     assert_eq!(report.archived.files.len(), 1);
-    assert_eq!(verify_audit(dir.path()).unwrap().breaks.len(), 1);
+    assert_eq!(verify_audit(dir.path()).unwrap().breaks.len(), before);
 }
 
 fn log_files(folder: &Path) -> Vec<PathBuf> {
@@ -225,19 +228,19 @@ fn log_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// In memory, where there is such a place: on another file system than the store.
-fn elsewhere() -> tempfile::TempDir {
+fn elsewhere() -> Option<tempfile::TempDir> {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        return tempfile::tempdir_in(memory).unwrap();
-    }
-    println!("SKIPPED: there is no /dev/shm, so the archive is on the store's own file system");
-    folder()
+    memory.is_dir().then(|| tempfile::tempdir_in(memory).unwrap())
 }
 
 #[test]
 fn the_log_is_archived_over_several_rotations_to_another_file_system_too() {
     let dir = folder();
-    let (named, away) = (elsewhere(), folder());
+    let named = elsewhere().unwrap_or_else(|| {
+        println!("SKIPPED: there is no /dev/shm, so the archive is on the store's file system");
+        folder()
+    });
+    let away = folder();
     let store = open(dir.path());
     for round in 0..6 {
         append(&store, &format!("round {round}"));

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tapstone_packet::time::Timestamp;
-use tapstone_runtime::blocking;
 use tapstone_runtime::file::FileError;
+use tapstone_runtime::{ALIGNMENT, blocking};
 use tapstone_wal::Commits;
 
 use super::chain::Chain;
@@ -174,7 +174,7 @@ fn move_file(live: &Path, folder: &Path, store: StoreId) -> Result<PathBuf, Arch
     let archived = folder.join(live.file_name().unwrap_or_default());
     let bytes = read(live)?;
     match blocking::read_file(&archived)? {
-        Some(there) if !is_of(&there, store) => {
+        Some(there) if is_of_others(&there, store) => {
             return Err(ArchiveError::Differs { archived, live: live.to_owned() });
         }
         // A crash came before it could be removed here: that copy is not part of the log yet. What a
@@ -188,9 +188,9 @@ fn move_file(live: &Path, folder: &Path, store: StoreId) -> Result<PathBuf, Arch
     Ok(archived)
 }
 
-/// Whether a file is one of this store's log.
-fn is_of(bytes: &[u8], store: StoreId) -> bool {
-    Commits::new(bytes.to_vec(), store.0, NO_SHARD).first().is_ok()
+/// Whether a file holds something, and is none of this store's log.
+fn is_of_others(bytes: &[u8], store: StoreId) -> bool {
+    bytes.len() > ALIGNMENT && Commits::new(bytes.to_vec(), store.0, NO_SHARD).first().is_err()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FileError> {

@@ -112,7 +112,7 @@ impl Eq for Summary {}
 pub(super) struct Compliance {
     options: ComplianceOptions,
     archived: ArchivedFiles,
-    report: Option<ComplianceReport>,
+    report: Option<Box<ComplianceReport>>,
 }
 
 impl Compliance {
@@ -154,13 +154,13 @@ impl Compliance {
         let key = signer.fingerprint();
         let report = gather::gather(store, self.options.period, &audit, read, key)?;
         let report = report.to_bytes();
-        self.report = Some(ComplianceReport {
+        self.report = Some(Box::new(ComplianceReport {
             archived: std::mem::take(&mut self.archived),
             signature: signer.sign(&report),
             report,
             public_key: signer.public_key(),
             is_sound: audit.is_sound(),
-        });
+        }));
         Ok(())
     }
 
@@ -184,6 +184,6 @@ impl Compliance {
 
     /// What came of all steps.
     pub(super) fn report(&self) -> ComplianceReport {
-        self.report.clone().expect("its last step is done")
+        self.report.as_deref().cloned().expect("its last step is done")
     }
 }

@@ -13,9 +13,9 @@ fn methods_of(role: Role) -> &'static [usize] {
     match role {
         Role::MetadataSearch => &[1, 2, 3, 4, 5],
         Role::PacketRetrieval => &[0, 1, 2, 3, 4, 5],
-        Role::Operator => &[4, 5, 6, 7, 8, 9, 10, 11, 14],
+        Role::Operator => &[4, 5, 6, 7, 8, 9, 10, 11, 14, 17],
         Role::Custodian => &[12, 13, 14, 15],
-        Role::Auditor => &[4, 5, 14],
+        Role::Auditor => &[4, 5, 14, 16],
     }
 }
 
