@@ -206,14 +206,7 @@ impl Store {
     /// to do.
     pub fn open(folder: &Path, options: OpenOptions) -> Result<Store, OpenError> {
         let layout = Layout::new(folder);
-        prepare_folder(&layout, options.create)?;
-        let lock = FolderLock::take(folder)?;
-        let id = store_file::read(&layout.store_file())?;
-        let id = id.map_or_else(|| make_store(&layout), Ok)?;
-        let keys = Arc::new(KeyRing::open(&layout.master_key(), &layout.keys())?);
-        if options.rebuild {
-            forget_what_can_be_rebuilt(&layout)?;
-        }
+        let (lock, id, keys) = take(&layout, options)?;
         let unindexed: Arc<Unindexed> = Arc::default();
         let (catalog, damaged) = Catalog::open_or_begin_anew(&layout.catalog())?;
         unindexed.tell(damaged);
@@ -534,6 +527,22 @@ impl Drop for Inner {
         }
         self.builders.join();
     }
+}
+
+/// Takes a store's folder for this process: its identity, and its keys.
+fn take(
+    layout: &Layout,
+    options: OpenOptions,
+) -> Result<(FolderLock, StoreId, Arc<KeyRing>), OpenError> {
+    prepare_folder(layout, options.create)?;
+    let lock = FolderLock::take(layout.root())?;
+    let id = store_file::read(&layout.store_file())?;
+    let id = id.map_or_else(|| make_store(layout), Ok)?;
+    let keys = Arc::new(KeyRing::open(&layout.master_key(), &layout.keys())?);
+    if options.rebuild {
+        forget_what_can_be_rebuilt(layout)?;
+    }
+    Ok((lock, id, keys))
 }
 
 fn start_audit(
