@@ -282,7 +282,7 @@ fn give_up_after(store: &Store, while_: Duration) {
 #[test]
 fn a_scrub_gives_way_to_pressure() {
     let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-    let store = segments(dir.path(), 4, 3000);
+    let store = segments(dir.path(), 16, 3000);
     let space = store.info().unwrap().space.unwrap();
     // All that is free should stay so.
     store.keep(options(space.free)).unwrap();

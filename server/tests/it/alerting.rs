@@ -153,7 +153,12 @@ fn who_is_named_is_told_that_a_store_is_degraded_and_that_it_is_over() {
     assert_eq!((&ended["since"], &ended["store"]), (&raised["since"], &raised["store"]));
     assert!(text(&ended["state"]).starts_with("PRESSURE"), "{ended:#}");
     pressed.served.wait_for("NORMAL / OptimalFlow");
-    assert_eq!(pressed.metric("tapstone_alerts_total{outcome=\"delivered\"}"), 2);
+    // It is counted once the answer has come.
+    let began = Instant::now();
+    while pressed.metric("tapstone_alerts_total{outcome=\"delivered\"}") != 2 {
+        assert!(began.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(50));
+    }
     // What is behind the host may be a secret.
     assert_eq!(pressed.served.times("key=7"), 0);
     assert_eq!(pressed.served.terminate(), Some(0));

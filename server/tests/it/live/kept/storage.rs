@@ -1,4 +1,4 @@
-//! A disk that becomes slow, and one that is small.
+//! A disk that becomes slow.
 
 use tapstone_benches::group::Controller;
 
@@ -54,36 +54,3 @@ fn a_disk_that_becomes_slow_costs_what_is_not_critical_until_it_is_fast_again() 
 /// Bytes a second: what comes is some hundred times as much as packets, and a twentieth as it is
 /// stored.
 const SLOW: u64 = 500 << 10;
-
-/// Whoever says nothing of what is kept, on a disk much smaller than a segment usually is: a tenth of
-/// it stays free, for as long as packets come.
-#[test]
-fn a_small_disk_keeps_a_tenth_free_when_nothing_is_said() {
-    let Some(net) = network("tenth") else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let Ok(disk) = Disk::new(dir.path(), 256) else {
-        return skipped("root and e2fsprogs are needed for a small file system");
-    };
-    let (store, total) = (disk.place().join("s"), 256 << 20);
-    let words = ["--set", "state.memory=97%,98%,99%,100%", "--shards", "1"];
-    let capturing = capture(&net, &store, &words);
-    let (mut sent, mut least) = (0, u64::MAX);
-    // Nearly twice what the disk holds.
-    while sent * 1042 < 2 * total - (64 << 20) {
-        send(&net, sent..sent + 8000, 1000);
-        sent += 8000;
-        least = least.min(disk.free().unwrap());
-        std::thread::sleep(Duration::from_millis(300));
-    }
-    std::thread::sleep(Duration::from_millis(1500));
-    let free = disk.free().unwrap();
-    let report = capturing.end();
-    let (received, stored, lost, _) = counts(&report);
-    assert_eq!((received, stored, lost), (sent, sent, 0), "{report}");
-    println!("{} MiB were free at least, {} at the end", least >> 20, free >> 20);
-    assert!(free >= total / 10, "{free} bytes are free");
-    assert!(least >= total / 20, "{least} bytes were free");
-    let (found, code) = count(&store, &["udp dst port 9000"]);
-    assert!(found > sent / 4 && found < sent, "{found} of {sent} are there");
-    assert_eq!(code, 3, "the rest is said to have expired");
-}
