@@ -22,8 +22,18 @@ const PIECE: usize = 1 << 20;
 /// The file that says which store it is.
 const STORE: &str = "store";
 /// What may lie in the folder of a restore that was broken off, besides the folders of a store.
-const FILES: [&str; 7] =
-    [STORE, "master.key", "catalog.redb", "audit.head", "ledger.head", "catalog.new", "names"];
+const FILES: [&str; 10] = [
+    STORE,
+    "master.key",
+    "catalog.redb",
+    "audit.head",
+    "audit.mark",
+    "ledger.head",
+    "report.key",
+    "report.pem",
+    "catalog.new",
+    "names",
+];
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use futures_lite::future::block_on;
 use serde_json::{Value, json};
 use tapstone::state::{Bounds, Occasion, Thresholds, TopState};
 use tapstone::{
-    ArchiveOptions, AuditRecord, Chore, ComplianceError, ComplianceOptions, ComplianceReport, Free,
-    KeepOptions, MaintainError, Maintained, NewHold, Period, Retention, Store, Summarise, Summary,
-    Timestamp, read_audit, verify_audit, verify_audit_with_archive, verify_report,
+    ArchiveOptions, AuditRecord, BackupOptions, Chore, ComplianceError, ComplianceOptions,
+    ComplianceReport, Free, KeepOptions, MaintainError, Maintained, NewHold, Period, Retention,
+    Store, Summarise, Summary, Timestamp, read_audit, restore, verify_audit,
+    verify_audit_with_archive, verify_report,
 };
 
 use crate::support::{copy, import, open};
@@ -393,4 +394,32 @@ fn an_archived_log_of_version_1_is_read() {
     fs::remove_dir_all(dir.path().join("audit/archive")).unwrap();
     let report = verify_audit(dir.path()).unwrap();
     assert!(report.is_sound() && report.behind.unwrap().sequence == 2, "{report:?}");
+}
+
+/// What went to the archive is not in a backup; that is said, and is no break.
+#[test]
+fn a_backup_knows_of_the_archive_and_signs_with_the_same_key() {
+    let dir = folder();
+    let [place, backups, restored] = ["s", "backups", "r"].map(|name| dir.path().join(name));
+    for entry in ["1", "2"] {
+        let store = open(&place);
+        append(&store, entry);
+        store.close().unwrap();
+    }
+    let store = open(&place);
+    let report = made(&store, archiving(None));
+    assert!(!report.archived.files.is_empty());
+    append(&store, "3");
+    let chore = Chore::Backup(BackupOptions { folder: backups });
+    let backup = match store.maintain(chore, Occasion::Manual).unwrap() {
+        Maintained::Backup(report) => report,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(backup.damage, []);
+    let checked = restore(&backup.path, &restored, &place.join("master.key")).unwrap();
+    assert_eq!(checked.damage, []);
+    let audit = verify_audit(&restored).unwrap();
+    assert!(audit.is_sound(), "{:?}", audit.breaks);
+    let again = made(&open(&restored), options(around_now()));
+    assert_eq!(again.public_key, report.public_key);
 }

@@ -13,7 +13,15 @@ const NAME: &str = "manifest.json";
 const KIND: &str = "tapstone backup";
 const VERSION: u32 = 1;
 /// Files of a store that a backup has.
-const FILES: [&str; 4] = ["store", "catalog.redb", "audit.head", "ledger.head"];
+const FILES: [&str; 7] = [
+    "store",
+    "catalog.redb",
+    "audit.head",
+    "audit.mark",
+    "ledger.head",
+    "report.key",
+    "report.pem",
+];
 /// Folders of a store whose files a backup has.
 pub(crate) const FOLDERS: [&str; 6] = ["keys", "segments", "splits", "wal", "audit", "ledger"];
 

@@ -154,7 +154,7 @@ fn wait_for_builders(store: &Store, go_on: &dyn Fn() -> bool) -> Result<(), Back
 
 /// What there is of what is never written again.
 fn names(layout: &Layout) -> Result<Names, FileError> {
-    let mut audit = listed(&layout.audit())?;
+    let mut audit = audit_files(layout)?;
     // The last one is written on.
     audit.pop();
     Ok(Names {
@@ -168,6 +168,14 @@ fn names(layout: &Layout) -> Result<Names, FileError> {
 fn listed(folder: &Path) -> Result<Vec<String>, FileError> {
     let names = blocking::list_dir(folder)?.into_iter();
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
+}
+
+/// Of the audit log, what is not in the archive.
+fn audit_files(layout: &Layout) -> Result<Vec<String>, FileError> {
+    let mut names = listed(&layout.audit())?;
+    names.retain(|name| name.ends_with(".log"));
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Copies the small files that change, each as it is at some moment after everything was sealed.
@@ -187,6 +195,12 @@ impl Copying<'_> {
         for name in listed(&from.keys())?.iter().filter(|name| name.ends_with(".key")) {
             self.copy(&format!("keys/{name}"))?;
         }
+        // The mark says what of the audit log is in the archive, and so not here.
+        for name in ["audit.mark", "report.key", "report.pem"] {
+            if blocking::file_len(&from.root().join(name))?.is_some() {
+                self.copy(name)?;
+            }
+        }
         self.copy("store")?;
         Ok(self.taken)
     }
@@ -196,7 +210,7 @@ impl Copying<'_> {
         if blocking::file_len(&self.from.audit_head())?.is_some() {
             self.copy("audit.head")?;
         }
-        match listed(&self.from.audit())?.pop() {
+        match audit_files(self.from)?.pop() {
             Some(last) => self.copy(&format!("audit/{last}")),
             None => Ok(()),
         }
