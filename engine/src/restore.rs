@@ -13,7 +13,7 @@ use crate::check::Damage;
 use crate::id::StoreId;
 use crate::keys::{KeyError, KeyRing};
 use crate::layout::Layout;
-use crate::maintenance::manifest::{FOLDERS, Listed, Manifest};
+use crate::maintenance::manifest::{FILES, FOLDERS, Listed, Manifest};
 use crate::maintenance::{Hash, ManifestError};
 use crate::store::{OpenError, OpenOptions, Store};
 
@@ -21,19 +21,9 @@ use crate::store::{OpenError, OpenOptions, Store};
 const PIECE: usize = 1 << 20;
 /// The file that says which store it is.
 const STORE: &str = "store";
-/// What may lie in the folder of a restore that was broken off, besides the folders of a store.
-const FILES: [&str; 10] = [
-    STORE,
-    "master.key",
-    "catalog.redb",
-    "audit.head",
-    "audit.mark",
-    "ledger.head",
-    "report.key",
-    "report.pem",
-    "catalog.new",
-    "names",
-];
+/// What restoring makes besides what the backup has; with that it may lie in the folder of a restore
+/// that was broken off.
+const MADE: [&str; 2] = ["master.key", "catalog.new"];
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,8 +125,8 @@ fn begin(layout: &Layout) -> Result<FolderLock, RestoreError> {
     let is_ours = |name: &str| {
         // As replacing a file leaves it when the power goes.
         let whole = name.strip_suffix(".new").unwrap_or(name);
-        let of_a_restore =
-            [name, whole].iter().any(|it| FOLDERS.contains(it) || FILES.contains(it));
+        let known = [&FOLDERS[..], &FILES, &MADE, &["names"]];
+        let of_a_restore = [name, whole].iter().any(|it| known.iter().any(|all| all.contains(it)));
         ["lock", "restoring"].contains(&whole) || is_broken_off && of_a_restore
     };
     if !names.iter().all(|name| name.to_str().is_some_and(is_ours)) {
@@ -150,7 +140,7 @@ fn begin(layout: &Layout) -> Result<FolderLock, RestoreError> {
         blocking::create_dir(&root.join(name))?;
     }
     blocking::remove_dir(&layout.names())?;
-    for name in FILES.iter().filter(|name| **name != "names") {
+    for name in FILES.iter().chain(&MADE) {
         blocking::remove(&root.join(name))?;
     }
     Ok(lock)

@@ -13,7 +13,7 @@ const NAME: &str = "manifest.json";
 const KIND: &str = "tapstone backup";
 const VERSION: u32 = 1;
 /// Files of a store that a backup has.
-const FILES: [&str; 7] = [
+pub(crate) const FILES: [&str; 7] = [
     "store",
     "catalog.redb",
     "audit.head",

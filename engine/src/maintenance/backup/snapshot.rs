@@ -170,12 +170,10 @@ fn listed(folder: &Path) -> Result<Vec<String>, FileError> {
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }
 
-/// Of the audit log, what is not in the archive.
+/// Of the audit log, what is not in the archive, in order.
 fn audit_files(layout: &Layout) -> Result<Vec<String>, FileError> {
-    let mut names = listed(&layout.audit())?;
-    names.retain(|name| name.ends_with(".log"));
-    names.sort_unstable();
-    Ok(names)
+    let files = log_files::files(&layout.audit())?.into_iter();
+    Ok(files.filter_map(|(_, path)| Some(path.file_name()?.to_str()?.to_owned())).collect())
 }
 
 /// Copies the small files that change, each as it is at some moment after everything was sealed.
