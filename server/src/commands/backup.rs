@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tapstone::RestoreReport;
 use tapstone_client::proto;
 
-use super::report::print_json;
+use super::report::{damage_json, damage_line, print_json};
 use super::time;
 use crate::backend::Backend;
 use crate::cli::{Backup, Restore};
@@ -54,15 +54,10 @@ fn made_json(made: &proto::BackupResponse) -> Value {
     })
 }
 
-fn damage_json(it: &proto::Damage) -> Value {
-    json!({ "file": it.file, "offset": it.offset, "what": it.what })
-}
-
 fn print_made(made: &proto::BackupResponse, started: Instant) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     for it in &made.damage {
-        let offset = it.offset.map_or_else(String::new, |offset| format!(" at offset {offset}"));
-        writeln!(out, "the store is damaged: {}{offset}: {}", it.file, it.what).map_err(stdout)?;
+        writeln!(out, "the store is damaged: {}", damage_line(it)).map_err(stdout)?;
     }
     let parts = [
         (made.copied_bytes, "copied"),
@@ -97,7 +92,7 @@ pub(crate) fn restore(args: &Restore) -> Result<u8, Failure> {
 }
 
 fn restored_json(report: &RestoreReport) -> Value {
-    let damage = |it: &tapstone::Damage| json!({ "file": it.path.display().to_string(), "offset": it.offset, "what": it.what });
+    let damage = |it| damage_json(&convert::damage(it));
     json!({
         "store": report.store.to_string(),
         "taken": time(Some(&convert::unix_nanos(report.taken_nanos))),

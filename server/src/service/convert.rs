@@ -289,7 +289,7 @@ pub(crate) fn imported(report: &ImportReport) -> proto::ImportResponse {
     }
 }
 
-fn damage(it: &tapstone::Damage) -> proto::Damage {
+pub(crate) fn damage(it: &tapstone::Damage) -> proto::Damage {
     let file = it.path.display().to_string();
     proto::Damage { file, offset: it.offset, what: it.what.clone() }
 }
