@@ -5,7 +5,7 @@
 mod by_hour;
 mod copy;
 mod expiring;
-mod kept;
+mod last_rows;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,7 +28,7 @@ use tapstone_runtime::file::FileError;
 use crate::capture::loss::Loss;
 use crate::id::SegmentId;
 use crate::segment::description::Checkpoint;
-use kept::Kept;
+use last_rows::LastRows;
 
 const VERSION: u64 = 1;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -127,7 +127,7 @@ pub(crate) struct Catalog {
     /// Whether redb panicked over pages that changed on the disk. It is not asked any more then,
     /// and not closed, which would trip over them again.
     damaged: AtomicBool,
-    kept: Kept,
+    last_rows: LastRows,
 }
 
 /// The sealed segments, as the catalog has them.
@@ -142,7 +142,7 @@ pub(crate) struct Segments {
 impl Catalog {
     fn new(path: &Path, database: Database) -> Catalog {
         let (path, damaged) = (path.to_owned(), AtomicBool::new(false));
-        Catalog { path, database: Some(database), damaged, kept: Kept::default() }
+        Catalog { path, database: Some(database), damaged, last_rows: LastRows::default() }
     }
 
     /// Opens the catalog, making an empty one where there is none.
@@ -200,7 +200,7 @@ impl Catalog {
 
     /// The sealed segments. They are read when they have changed.
     pub(crate) fn segments(&self) -> Result<Arc<Segments>, CatalogError> {
-        self.kept.get(|| self.read_segments())
+        self.last_rows.get(|| self.read_segments())
     }
 
     fn read_segments(&self) -> Result<Segments, CatalogError> {
@@ -283,7 +283,7 @@ impl Catalog {
             transaction.set_quick_repair(true);
             writing(&transaction)?;
             transaction.commit()?;
-            self.kept.forget();
+            self.last_rows.forget();
             Ok(())
         })
     }

@@ -5,10 +5,10 @@ use std::sync::Mutex;
 
 /// What is opened once and kept while it is used: a bounded number of them.
 #[derive(Debug)]
-pub(crate) struct Recent<K, V>(Mutex<Kept<K, V>>);
+pub(crate) struct Recent<K, V>(Mutex<Members<K, V>>);
 
 #[derive(Debug)]
-struct Kept<K, V> {
+struct Members<K, V> {
     /// Each with the time of its last use.
     members: BTreeMap<K, (V, u64)>,
     most: usize,
@@ -18,7 +18,7 @@ struct Kept<K, V> {
 
 impl<K: Ord + Copy, V: Clone> Recent<K, V> {
     pub(crate) fn new(most: usize) -> Recent<K, V> {
-        Recent(Mutex::new(Kept { members: BTreeMap::new(), most, now: 0 }))
+        Recent(Mutex::new(Members { members: BTreeMap::new(), most, now: 0 }))
     }
 
     pub(crate) fn get(&self, key: K) -> Option<V> {
@@ -62,12 +62,12 @@ impl<K: Ord + Copy, V: Clone> Recent<K, V> {
         drop(gone);
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept<K, V>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Members<K, V>> {
         self.0.lock().expect("no holder of the lock panics")
     }
 }
 
-impl<K: Ord + Copy, V> Kept<K, V> {
+impl<K: Ord + Copy, V> Members<K, V> {
     /// Takes out what is too much. The whole map is looked at for each: it is small, and whoever
     /// puts something into it has just opened a file.
     fn shrink(&mut self) -> Vec<V> {

@@ -32,7 +32,6 @@ use crate::flows::table::FlowTable;
 use crate::holds::HeldSegments;
 use crate::id::{SegmentId, StoreId};
 use crate::keeper;
-use crate::kept::Kept;
 use crate::keys::{KeyError, KeyRing};
 use crate::layout::Layout;
 use crate::ledger;
@@ -42,6 +41,7 @@ use crate::name_cache::NameCache;
 use crate::query::Missing;
 use crate::query::plan::dialect_of;
 use crate::query::turns::Turns;
+use crate::recent_files::RecentFiles;
 use crate::recovery::{self, RecoverError};
 use crate::retention::{HeldBack, Spared};
 use crate::segment::reader::Segment;
@@ -154,7 +154,7 @@ pub(crate) struct Inner {
     next_shard: AtomicUsize,
     pub(crate) orders: Arc<Orders>,
     pub(crate) turns: Arc<Turns>,
-    pub(crate) kept: Kept,
+    pub(crate) recent_files: RecentFiles,
     pub(crate) unindexed: Arc<Unindexed>,
     lost: Vec<Missing>,
     pub(crate) builders: Builders,
@@ -170,7 +170,7 @@ pub(crate) struct Inner {
     /// What holds kept when segments expired last.
     pub(crate) held_back: Mutex<HeldBack>,
     /// What is kept of tasks of MAINTENANCE.
-    pub(crate) maintained: maintenance::Kept,
+    pub(crate) maintained: maintenance::KeptRecord,
     /// What is told of the store's state.
     pub(crate) board: Arc<keeper::Board>,
     _lock: FolderLock,
@@ -254,7 +254,7 @@ impl Store {
             commands,
             looks,
             next_shard: AtomicUsize::new(0),
-            kept: Kept::new(&orders.effects()),
+            recent_files: RecentFiles::new(&orders.effects()),
             orders,
             turns: context.turns,
             unindexed,
@@ -436,7 +436,7 @@ impl Store {
 
     /// Keeps no key but the master key in memory. What needs another gets it again.
     pub(crate) fn forget_keys(&self) {
-        self.inner.kept.clear();
+        self.inner.recent_files.clear();
         self.inner.keys.forget_buckets();
     }
 

@@ -9,7 +9,7 @@ impl Store {
     pub fn apply_effects(&self, effects: &Effects) {
         let inner = &self.inner;
         inner.orders.exchange(*effects);
-        inner.kept.bound(effects);
+        inner.recent_files.bound(effects);
         inner.builders.scale(effects.builders);
     }
 

@@ -63,7 +63,7 @@ impl Store {
         retention: &Retention,
     ) -> Result<ExpireReport, ReliefError> {
         if relief == Relief::Clear {
-            self.inner.kept.clear();
+            self.inner.recent_files.clear();
         }
         let sealed = self.seal_early();
         let expired = match relief {

@@ -22,7 +22,7 @@ pub use compliance::{
     ComplianceError, ComplianceOptions, ComplianceReport, KeyFingerprint, Period, SignatureError,
     Summarise, Summary, verify_report,
 };
-pub(crate) use record::Kept;
+pub(crate) use record::KeptRecord;
 pub use recovery::{RecoveryError, RecoveryOptions, RecoveryReport};
 pub(crate) use run::{Ordered, Run};
 

@@ -28,7 +28,7 @@ pub(super) struct Record {
 
 /// The record of an open store, read when it is first asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<Option<Record>>);
+pub(crate) struct KeptRecord(Mutex<Option<Record>>);
 
 impl Store {
     /// When a task was done to its end last, in nanoseconds since the epoch; before it ever was, when

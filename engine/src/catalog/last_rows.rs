@@ -11,12 +11,12 @@ use crate::id::SegmentId;
 
 /// The rows, and how often the catalog had changed when they were read.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct LastRows {
     changes: AtomicU64,
     last: Mutex<(Option<u64>, Arc<Segments>)>,
 }
 
-impl Kept {
+impl LastRows {
     /// The rows as they are, read where they have changed.
     pub(super) fn get(
         &self,

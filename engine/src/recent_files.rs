@@ -14,14 +14,14 @@ use crate::store::Store;
 
 /// Those that were used last, so that what is kept does not grow with the store.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct RecentFiles {
     segments: Recent<SegmentId, Arc<Segment>>,
     splits: Recent<SegmentId, Arc<Split>>,
 }
 
-impl Kept {
-    pub(crate) fn new(effects: &Effects) -> Kept {
-        Kept {
+impl RecentFiles {
+    pub(crate) fn new(effects: &Effects) -> RecentFiles {
+        RecentFiles {
             segments: Recent::new(effects.segments_kept),
             splits: Recent::new(effects.splits_kept),
         }
@@ -43,7 +43,7 @@ impl Kept {
 impl Store {
     /// A sealed segment.
     pub(crate) fn segment(&self, id: SegmentId) -> Result<Arc<Segment>, OpenSegmentError> {
-        let kept = &self.inner.kept.segments;
+        let kept = &self.inner.recent_files.segments;
         if let Some(segment) = kept.get(id) {
             return Ok(segment);
         }
@@ -55,7 +55,7 @@ impl Store {
 
     /// The split of a sealed segment.
     pub(crate) fn split(&self, id: SegmentId) -> Result<Arc<Split>, Arc<OpenSplitError>> {
-        let kept = &self.inner.kept.splits;
+        let kept = &self.inner.recent_files.splits;
         if let Some(split) = kept.get(id) {
             return Ok(split);
         }
@@ -66,13 +66,13 @@ impl Store {
 
     /// The split of a sealed segment, when it is open.
     pub(crate) fn kept_split(&self, id: SegmentId) -> Option<Arc<Split>> {
-        self.inner.kept.splits.get(id)
+        self.inner.recent_files.splits.get(id)
     }
 
     /// Keeps nothing of a segment that is no more.
     pub(crate) fn forget_segment(&self, id: SegmentId) {
-        self.inner.kept.segments.forget(id);
-        self.inner.kept.splits.forget(id);
+        self.inner.recent_files.segments.forget(id);
+        self.inner.recent_files.splits.forget(id);
     }
 
     /// Whether a segment that was there is no more, since it was let go.
@@ -106,7 +106,7 @@ mod tests {
             store.import(&doc_capture()[..], again).unwrap();
             store.seal().unwrap();
         }
-        let kept = &store.inner.kept;
+        let kept = &store.inner.recent_files;
         let found = || {
             let selection = Selection { filter: "udp".into(), ..Selection::default() };
             let found = store.query(&selection).unwrap().count();
