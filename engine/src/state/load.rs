@@ -72,7 +72,7 @@ impl Machine {
 
     pub(super) fn degraded(&self) -> Option<Move> {
         if self.has_dwelt() {
-            if let Some(source) = self.exhausted() {
+            if let Some(source) = self.exhausted().filter(|_| self.is_least_kept()) {
                 let why = format!("{}; nothing was left for the dwell time", self.told(&[source]));
                 return Some(self.enter_critical(Edge::ResourceExhaustion, why));
             }
@@ -137,11 +137,19 @@ impl Machine {
         PartialCapture::all().into_iter().rev().find(holds)
     }
 
-    /// How far it has to go now, since pressure goes on.
+    /// How far it has to go now: on when pressure goes on, and without a pause where nothing is left.
     fn next_kept(&self) -> Option<State> {
-        let goes_on = !self.pressed().is_empty();
-        let due = goes_on && self.has_passed(self.thresholds.step, self.shed);
+        let worst = self.pressed().into_iter().map(|source| self.watch(source).reading.level).max();
+        let goes_on = self.has_passed(self.thresholds.step, self.shed);
+        let exhausted = worst == Some(Level::Exhausted) && self.clock > self.shed;
+        let due = worst.is_some() && (goes_on || exhausted);
         self.kept().filter(|_| due)?.next().map(partial_capture)
+    }
+
+    /// Whether no less can be kept, and that has had time to help.
+    fn is_least_kept(&self) -> bool {
+        let is_last = self.kept().is_some_and(|it| it.next().is_none());
+        is_last && self.has_passed(self.thresholds.dwell, self.shed)
     }
 }
 

@@ -139,8 +139,16 @@ fn where_nothing_is_left_nobody_waits_for_long() {
     let control = "PRESSURE / StoragePressure / NVMeControl";
     assert_eq!(world.path(), format!("{control} / ForceFlush"), "a measure at every reading");
     world.load([0, 1000, 0], 8);
-    assert_eq!(world.top(), TopState::Degraded);
-    world.load([0, 1000, 0], 10);
+    assert_eq!(world.path(), "DEGRADED / PartialCapture / EvaluateFlows");
+    world.load([0, 1000, 0], 2);
+    assert_eq!(
+        world.path(),
+        "DEGRADED / PartialCapture / SuspendNonCritical",
+        "so does what is kept"
+    );
+    world.load([0, 1000, 0], 9);
+    assert_eq!(world.top(), TopState::Degraded, "keeping less has time to help");
+    world.load([0, 1000, 0], 1);
     assert_eq!(world.path(), "CRITICAL / EmergencyMode / SaveState");
     let why = "storage: 100.0 % of the room that should stay free is used, high is 30.0 %; \
                nothing was left for the dwell time";
