@@ -10,12 +10,15 @@ use std::time::{Duration, Instant};
 use futures_lite::future::block_on;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tapstone::state::{
-    AwsLifecycle, Bounds, EventKind, HealthStates, InstanceStates, State, Thresholds, TopState,
-    Transition,
+    AwsLifecycle, Bounds, EventKind, HealthStates, InstanceStates, Occasion, State, Task,
+    Thresholds, TopState, Transition,
 };
-use tapstone::{Free, KeepOptions, Retention, Store};
+use tapstone::{
+    BackupOptions, Chore, ComplianceOptions, Free, KeepOptions, RecoveryOptions, Retention, Store,
+};
 
 use crate::keeping::{capture, wait_for_normal};
+use crate::reporting::around_now;
 use crate::support::{import, open};
 
 /// Packets of each capture that is taken in.
@@ -29,8 +32,7 @@ type Step = (&'static str, &'static str);
 /// A state to be killed in, and how to get there.
 type Case = (String, Vec<Step>);
 
-/// Every state, and every edge between outermost ones that the load and the cloud lead along.
-/// MAINTENANCE belongs here as soon as a keeper can be told that a task is due.
+/// Every state, and every edge between outermost ones.
 fn cases() -> Vec<Case> {
     let all = || State::all().into_iter().map(|it| it.to_string());
     let within = |top: TopState| all().filter(move |it| it.starts_with(top.name()));
@@ -54,6 +56,12 @@ fn cases() -> Vec<Case> {
         ("NORMAL", vec![high, ("PRESSURE", "use 0")]),
     ];
     let edges = edges.map(|(path, steps)| (path.to_owned(), steps));
+    let tasks = State::all().into_iter().filter_map(|it| {
+        let State::Maintenance(step) = it else { return None };
+        Some((it.to_string(), vec![(NORMAL, step.task().name())]))
+    });
+    let done =
+        |task: Task| ("INIT".to_owned(), vec![(NORMAL, task.name()), ("MAINTENANCE", "nothing")]);
     within(TopState::Init)
         .chain(flow)
         .map(by(&[]))
@@ -61,7 +69,9 @@ fn cases() -> Vec<Case> {
         .chain(parts.map(by(&[exhausted, eased])))
         .chain(emergency.map(by(&[exhausted])))
         .chain(cloud)
+        .chain(tasks)
         .chain(edges)
+        .chain(Task::ALL.map(done))
         .collect()
 }
 
@@ -110,8 +120,29 @@ fn is_driven_until_it_is_killed() {
         }
     });
     for line in std::io::stdin().lines() {
-        obey(&store, &line.unwrap());
+        let word = line.unwrap();
+        match Task::ALL.into_iter().find(|task| task.name() == word) {
+            Some(task) => begin(&store, chore(task, Path::new(&folder))),
+            None => obey(&store, &word),
+        }
     }
+}
+
+/// What a task is to do on the store in a folder.
+fn chore(task: Task, folder: &Path) -> Chore {
+    let report = ComplianceOptions { period: around_now(), archive: None, summary: None };
+    match task {
+        Task::Backup => Chore::Backup(BackupOptions { folder: folder.with_file_name("backups") }),
+        Task::Cleanup => Chore::Cleanup(options().retention),
+        Task::Recovery => Chore::Recovery(RecoveryOptions { disk_share: 10 }),
+        Task::ComplianceOps => Chore::ComplianceOps(report),
+    }
+}
+
+/// Has a task done; nobody waits for it.
+fn begin(store: &Store, chore: Chore) {
+    let store = store.clone();
+    std::thread::spawn(move || store.maintain(chore, Occasion::Manual));
 }
 
 fn obey(store: &Store, word: &str) {
@@ -244,9 +275,10 @@ fn check(folder: &Path, (told, stored): &(Vec<(u64, String)>, u32)) -> Transitio
 #[expect(clippy::print_stdout, reason = "figures of a test, for those who ask for them")]
 fn kill_in(cases: &[Case]) {
     let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let folder = dir.path().join("store");
     let mut last: Option<Transition> = None;
     for (state, steps) in cases {
-        let mut driven = Driven::start(dir.path());
+        let mut driven = Driven::start(&folder);
         driven.until(FIRST);
         let first = driven.told[0].clone();
         assert_eq!(first, (last.map_or(1, |it| it.sequence + 1), FIRST.to_owned()));
@@ -258,14 +290,14 @@ fn kill_in(cases: &[Case]) {
             driven.until(state);
         }
         let said = driven.kill();
-        last = Some(check(dir.path(), &said));
+        last = Some(check(&folder, &said));
         println!(
             "killed in {state}: {} transitions told, {} captures stored",
             said.0.len(),
             said.1
         );
     }
-    let store = open(dir.path());
+    let store = open(&folder);
     store.keep(options()).unwrap();
     wait_for_normal(&store);
 }
@@ -295,23 +327,26 @@ fn a_store_that_is_killed_at_any_moment_has_recorded_what_it_said() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
-    let words =
-        ["use 950", "use 990", "use 0", "cloud impaired", "cloud healthy", "cloud stopping"];
+    let load = ["use 950", "use 990", "use 0"];
+    let cloud = ["cloud impaired", "cloud healthy", "cloud stopping"];
+    let tasks = Task::ALL.map(Task::name);
+    let words = [&load[..], &cloud, &tasks].concat();
+    let folder = dir.path().join("store");
     for round in 0..20 {
-        let mut driven = Driven::start(dir.path());
+        let mut driven = Driven::start(&folder);
         driven.until(FIRST);
-        let mut words = words.to_vec();
+        let mut words = words.clone();
         chance.shuffle(&mut words);
-        for word in words.into_iter().take(chance.usize(..4)) {
+        for word in words.into_iter().take(chance.usize(..5)) {
             std::thread::sleep(Duration::from_millis(chance.u64(..700)));
             driven.tell(word);
         }
         std::thread::sleep(Duration::from_millis(chance.u64(..700)));
         let said = driven.kill();
-        let last = check(dir.path(), &said);
+        let last = check(&folder, &said);
         println!("round {round}: killed in {}, {} transitions told", last.to, said.0.len());
     }
-    let store = open(dir.path());
+    let store = open(&folder);
     store.keep(options()).unwrap();
     wait_for_normal(&store);
 }

@@ -37,7 +37,7 @@ fn later(time: Timestamp, secs: i64) -> Timestamp {
 }
 
 /// An hour before now to an hour after.
-fn around_now() -> Period {
+pub(crate) fn around_now() -> Period {
     Period { since: later(now(), -3600), until: later(now(), 3600) }
 }
 
