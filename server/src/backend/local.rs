@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tapstone::state::Occasion;
-use tapstone::{Chore, ImportOptions, Maintained, RecoveryOptions, Retention, Selection, Store};
+use tapstone::{
+    BackupOptions, Chore, ImportOptions, Maintained, RecoveryOptions, Retention, Selection, Store,
+};
 use tapstone_client::proto;
 
 use super::{Each, Seen};
@@ -93,12 +95,16 @@ pub(super) fn report(
     store: &Store,
     request: &proto::ReportRequest,
 ) -> Result<proto::ReportResponse, Failure> {
-    let made = service::report::make_here(store, service::report::period(request)?, None);
-    made.map(service::report::response).map_err(Failure::Maintain)
+    let chore = service::report::chore(service::report::period(request)?, None);
+    Ok(service::report::response(store.maintain(chore, Occasion::Manual)?))
 }
 
 pub(super) fn back_up(store: &Store, folder: &Path) -> Result<proto::BackupResponse, Failure> {
-    Ok(service::backup::make(store, folder.to_owned(), Occasion::Manual)?)
+    let chore = Chore::Backup(BackupOptions { folder: folder.to_owned() });
+    match store.maintain(chore, Occasion::Manual)? {
+        Maintained::Backup(report) => Ok(convert::backed_up(&report)),
+        other => unreachable!("a backup gave {other:?}"),
+    }
 }
 
 pub(super) fn cleanup(

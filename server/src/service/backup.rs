@@ -3,16 +3,14 @@
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::json;
-use tapstone::state::Occasion;
-use tapstone::{BackupOptions, Chore, MaintainError, Maintained, Store};
+use tapstone::{BackupOptions, Chore, Maintained};
 use tapstone_client::proto;
 use tonic::Status;
 
 use super::audit::{Asker, shortened};
-use super::{Service, convert, errors};
+use super::{Service, convert, errors, task};
 
-/// Has a backup made below the configured folder. It takes as long as it takes, whether whoever asked
-/// still waits or not, and the audit log has what came of it.
+/// Has a backup made below the configured folder.
 pub(super) async fn order(
     service: &Service,
     request: &proto::BackupRequest,
@@ -31,31 +29,10 @@ pub(super) async fn order(
         errors::bad_request("folder", &text)
     })?;
     let what = json!({ "folder": shortened(&folder.display().to_string()) });
-    let mut asked = service.audit.asked(asker, "Backup", what).await?;
-    let store = service.store.clone();
-    let made = tokio::spawn(async move {
-        let make = move || make(&store, folder, Occasion::Manual);
-        let made = tokio::task::spawn_blocking(make).await;
-        match &made {
-            Ok(Ok(it)) if it.damage.is_empty() => asked.outcome("stored", it.packets, it.bytes),
-            Ok(Ok(it)) => asked.outcome("damaged", it.packets, it.bytes),
-            Ok(Err(_)) | Err(_) => asked.outcome("failed", 0, 0),
-        }
-        made
-    });
-    let made = made.await.and_then(|made| made).map_err(|error| errors::internal(&error))?;
-    made.map_err(|error| errors::task(&error))
-}
-
-/// Makes a backup, and waits for it.
-pub(crate) fn make(
-    store: &Store,
-    folder: PathBuf,
-    occasion: Occasion,
-) -> Result<proto::BackupResponse, MaintainError> {
-    match store.maintain(Chore::Backup(BackupOptions { folder }), occasion)? {
+    let asked = service.audit.asked(asker, "Backup", what).await?;
+    match task::perform(service, Chore::Backup(BackupOptions { folder }), asked).await? {
         Maintained::Backup(report) => Ok(convert::backed_up(&report)),
-        other => unreachable!("{other:?} came of a backup"),
+        other => unreachable!("a backup gave {other:?}"),
     }
 }
 

@@ -3,17 +3,15 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use tapstone::state::Occasion;
 use tapstone::{
-    ArchiveOptions, Chore, ComplianceError, ComplianceOptions, ComplianceReport, MaintainError,
-    Maintained, Period, Store, format_instant,
+    ArchiveOptions, Chore, ComplianceError, ComplianceOptions, Maintained, Period, format_instant,
 };
 use tapstone_client::proto;
 use tonic::Status;
 
 use super::audit::Asker;
 use super::audit_summary::SUMMARY;
-use super::{Service, convert, errors};
+use super::{Service, convert, errors, task};
 
 /// Makes a report, and archives what is due of the audit log.
 pub(super) async fn make(
@@ -26,24 +24,14 @@ pub(super) async fn make(
         "since": format_instant(period.since),
         "until": format_instant(period.until),
     });
-    let mut asked = service.audit.asked(asker, "Report", what).await?;
-    let archive = Some(service.tasks.archive.clone());
-    let made = service.blocking(move |store| make_here(store, period, archive)).await?;
-    asked.outcome(if made.is_ok() { "done" } else { "failed" }, 0, 0);
-    made.map(response).map_err(|error| errors::task(&error))
+    let asked = service.audit.asked(asker, "Report", what).await?;
+    let chore = chore(period, Some(service.tasks.archive.clone()));
+    task::perform(service, chore, asked).await.map(response)
 }
 
-/// Makes a report of a store that is open here.
-pub(crate) fn make_here(
-    store: &Store,
-    period: Period,
-    archive: Option<ArchiveOptions>,
-) -> Result<ComplianceReport, MaintainError> {
-    let options = ComplianceOptions { period, archive, summary: Some(SUMMARY) };
-    match store.maintain(Chore::ComplianceOps(options), Occasion::Manual)? {
-        Maintained::ComplianceOps(report) => Ok(report),
-        other => unreachable!("ComplianceOps gives its own report and not {other:?}"),
-    }
+/// What is to be done for a report.
+pub(crate) fn chore(period: Period, archive: Option<ArchiveOptions>) -> Chore {
+    Chore::ComplianceOps(ComplianceOptions { period, archive, summary: Some(SUMMARY) })
 }
 
 /// What a request says of its period.
@@ -62,7 +50,9 @@ pub(crate) fn period(request: &proto::ReportRequest) -> Result<Period, Status> {
     Ok(period)
 }
 
-pub(crate) fn response(report: ComplianceReport) -> proto::ReportResponse {
+/// What came of it.
+pub(crate) fn response(made: Maintained) -> proto::ReportResponse {
+    let Maintained::ComplianceOps(report) = made else { unreachable!("a report gave {made:?}") };
     let text = |path: &PathBuf| path.display().to_string();
     proto::ReportResponse {
         report: report.report,

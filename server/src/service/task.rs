@@ -1,5 +1,5 @@
 //! Tasks of MAINTENANCE that somebody asks for. Each goes on to its end when the connection that it was
-//! asked for through is gone: it may take days.
+//! asked for through is gone, for it may take days; the audit log has what came of it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -55,11 +55,16 @@ pub(super) async fn scrub(
 }
 
 /// Does a task, whoever is still there to hear of it.
-async fn perform(service: &Service, chore: Chore, mut asked: Asked) -> Result<Maintained, Status> {
+pub(super) async fn perform(
+    service: &Service,
+    chore: Chore,
+    mut asked: Asked,
+) -> Result<Maintained, Status> {
     let service = service.clone();
     let task = tokio::spawn(async move {
         let done = service.blocking(move |store| store.maintain(chore, Occasion::Manual)).await?;
-        asked.outcome(outcome(&done), packets(&done), 0);
+        let (packets, bytes) = extent(&done);
+        asked.outcome(outcome(&done), packets, bytes);
         done.map_err(|error| errors::task(&error))
     });
     task.await.map_err(|error| errors::internal(&error))?
@@ -68,19 +73,21 @@ async fn perform(service: &Service, chore: Chore, mut asked: Asked) -> Result<Ma
 /// What became of it, as the audit log tells it.
 fn outcome(done: &Result<Maintained, MaintainError>) -> &'static str {
     match done {
+        Ok(Maintained::Backup(report)) if report.damage.is_empty() => "stored",
         Ok(Maintained::Recovery(report)) if report.check.damage.is_empty() => "sound",
-        Ok(Maintained::Recovery(_)) => "damaged",
-        Ok(_) => "done",
+        Ok(Maintained::Backup(_) | Maintained::Recovery(_)) => "damaged",
+        Ok(Maintained::Cleanup(_) | Maintained::ComplianceOps(_)) => "done",
         Err(error) if error.is_over_soon() => "given up",
         Err(_) => "failed",
     }
 }
 
-/// How many packets were let go, or verified.
-fn packets(done: &Result<Maintained, MaintainError>) -> u64 {
+/// How many packets were let go, verified, or are in the backup; and the bytes of its files.
+fn extent(done: &Result<Maintained, MaintainError>) -> (u64, u64) {
     match done {
-        Ok(Maintained::Cleanup(report)) => report.gone.iter().map(|it| it.packets).sum(),
-        Ok(Maintained::Recovery(report)) => report.check.packets,
-        Ok(_) | Err(_) => 0,
+        Ok(Maintained::Backup(report)) => (report.packets, report.bytes),
+        Ok(Maintained::Cleanup(report)) => (report.gone.iter().map(|it| it.packets).sum(), 0),
+        Ok(Maintained::Recovery(report)) => (report.check.packets, 0),
+        Ok(Maintained::ComplianceOps(_)) | Err(_) => (0, 0),
     }
 }

@@ -201,5 +201,5 @@ fn a_server_that_is_told_to_end_gives_a_backup_up_and_leaves_nothing_of_it() {
     assert_eq!(child.wait().unwrap().code(), Some(3));
     assert_eq!(names(elsewhere.path()), Vec::<String>::new());
     let (_, out, _) = run(&root, &["audit", "show", "--store", "s"]);
-    assert!(out.contains("\"outcome\":\"failed\""), "{out}");
+    assert!(out.contains("\"outcome\":\"given up\""), "{out}");
 }
