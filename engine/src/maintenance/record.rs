@@ -31,8 +31,14 @@ pub(super) struct Record {
 pub(crate) struct KeptRecord(Mutex<Option<Record>>);
 
 impl Store {
-    /// When a task was done to its end last, in nanoseconds since the epoch; before it ever was, when
-    /// somebody asked for the first time.
+    /// When a task was done to its end last, in nanoseconds since the epoch; `None` before it ever was.
+    #[must_use]
+    pub fn last_done(&self, task: Task) -> Option<u64> {
+        self.kept_record().done_nanos.get(task.name()).copied()
+    }
+
+    /// From when on it counts how long a task was not done, in nanoseconds since the epoch: when it
+    /// was done to its end last; before it ever was, when somebody asked for the first time.
     #[must_use]
     pub fn last_maintained(&self, task: Task) -> u64 {
         let mut record = self.kept_record();
@@ -40,13 +46,13 @@ impl Store {
             self.keep_record(|_| {});
             record = self.kept_record();
         }
-        record.done_nanos.get(&task.to_string()).copied().unwrap_or(record.begun_nanos)
+        record.done_nanos.get(task.name()).copied().unwrap_or(record.begun_nanos)
     }
 
     /// A task was done to its end.
     pub(super) fn note_done(&self, task: Task) {
         self.keep_record(|record| {
-            record.done_nanos.insert(task.to_string(), clock::unix_nanos());
+            record.done_nanos.insert(task.name().to_owned(), clock::unix_nanos());
         });
     }
 

@@ -217,6 +217,8 @@ fn packets_are_taken_in_and_found_throughout_maintenance() {
     ];
     assert_eq!(steps, expected);
     assert!(store.last_maintained(Task::Recovery) > store.last_maintained(Task::Cleanup));
+    assert_eq!(store.last_done(Task::Recovery), Some(store.last_maintained(Task::Recovery)));
+    assert_eq!(store.last_done(Task::Backup), None);
     let never = store.last_maintained(Task::Backup);
     assert!(never > 0 && never < store.last_maintained(Task::Cleanup));
     store.close().unwrap();

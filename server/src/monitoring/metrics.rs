@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
-use tapstone::state::{PressureSource, State, TopState};
+use tapstone::state::{PressureSource, State, Task, TopState};
 use tapstone::{CaptureCounts, CatalogError, LossCause, ShedFlow, StateReport, Store};
 
 use super::Ready;
@@ -98,6 +98,11 @@ impl Metrics {
         gauge!("tapstone_retention_falls_short").set(f64::from(u8::from(held.falls_short)));
         info.captures.iter().for_each(count_capture);
         gauge_state(info.state.as_ref().filter(|it| it.is_kept));
+        let done = |task| self.store.last_done(task).map(|nanos| (task, nanos));
+        for (task, nanos) in Task::ALL.into_iter().filter_map(done) {
+            let gauge = gauge!("tapstone_task_done_timestamp_seconds", "task" => task.name());
+            gauge.set(nanos as f64 / 1e9);
+        }
         let urgency = self.store.outlook().and_then(|it| it.urgency);
         gauge!("tapstone_alert").set(urgency.map_or(0.0, |it| f64::from(it as u8 + 1)));
         Ok(())
@@ -206,6 +211,10 @@ fn describe() {
     describe_counter!("tapstone_transitions_total", "Transitions in the life of the store.");
     describe_gauge!("tapstone_unrecorded_transitions", "Transitions that are not in the ledger.");
     describe_gauge!("tapstone_troubles", "What the store cannot do of what keeps it.");
+    describe_gauge!(
+        "tapstone_task_done_timestamp_seconds",
+        "When a task of maintenance was done to its end last; not there before it ever was."
+    );
     describe_gauge!("tapstone_damage", "What was found wrong with the store since it was opened.");
     describe_gauge!("tapstone_store_packets", "Packets stored.");
     describe_gauge!("tapstone_store_packet_bytes", "Captured bytes of the packets stored.");

@@ -123,6 +123,9 @@ fn a_scrub_mends_what_it_can_and_tells_the_rest() {
     assert_eq!((code, &report["damage"][0]["offset"]), (3, &4096.into()), "{report:#}");
     let (_, body) = get(&monitor, "/metrics");
     assert_eq!(metric(&body, "tapstone_damage"), 1.0);
+    let done = |task: &str| format!("tapstone_task_done_timestamp_seconds{{task=\"{task}\"}}");
+    assert!(metric(&body, &done("Recovery")) > 1.7e9);
+    assert!(!body.contains(&done("Backup")), "there is none");
     assert_eq!(run(dir.path(), &["check", "--store", "s"]).0, 3);
     let history = state(dir.path())["transitions"].to_string();
     for step in ["StateRestore", "IndexRebuild", "IntegrityVerify"] {
