@@ -30,7 +30,7 @@ pub(crate) struct FlowTable {
     more_paths: HashMap<u32, Vec<u32>>,
     extra_ports: HashMap<u32, Vec<u16>>,
     names: HashMap<u32, Vec<Name>>,
-    /// Flow and block, for every run of packets.
+    /// Flow and block, for every run of packets, in the order in which they were written.
     blocks: Vec<(u32, u32)>,
     unit: u32,
     /// The flows of the current unit, in order of appearance.
@@ -399,6 +399,18 @@ impl FlowTable {
         let duration = it.last.attos().saturating_sub(it.first.attos()).max(0) / ATTOS_PER_NANO;
         FlowView {
             key: self.key(flow),
+    /// The blocks that packets of some flows are in, ascending.
+    pub(crate) fn blocks_of(&self, flows: &FlowSet) -> Vec<u32> {
+        let mut blocks = Vec::new();
+        for (flow, block) in &self.blocks {
+            if flows.contains(*flow) && blocks.last() != Some(block) {
+                blocks.push(*block);
+            }
+        }
+        debug_assert!(blocks.is_sorted(), "blocks are told in the order in which they are written");
+        blocks
+    }
+
             paths,
             extra_ports: self.extra_ports(flow),
             names: self.names(flow),
@@ -486,3 +498,19 @@ mod tests {
         assert_eq!(table.len(), 4);
     }
 }
+
+    #[test]
+    fn the_blocks_of_some_flows_are_told_once_and_in_order() {
+        let mut table = FlowTable::default();
+        let runs = [(0, 0), (1, 0), (2, 0), (2, 1), (3, 1), (0, 2), (3, 2), (1, 3)];
+        runs.into_iter().for_each(|(flow, block)| table.add_block(flow, block));
+        let blocks_of = |flows: &[u32]| {
+            let mut set = FlowSet::empty(4);
+            flows.iter().for_each(|flow| set.insert(*flow));
+            table.blocks_of(&set)
+        };
+        assert_eq!(blocks_of(&[]), [0; 0]);
+        assert_eq!(blocks_of(&[2]), [0, 1]);
+        assert_eq!(blocks_of(&[0, 1]), [0, 2, 3]);
+        assert_eq!(blocks_of(&[0, 1, 2, 3]), [0, 1, 2, 3]);
+    }

@@ -342,7 +342,7 @@ impl Plan {
         for OpenView { segment, flows } in store.look_at_open_segments(&question.flows) {
             seen.push(segment.id());
             plan.add_losses(Some(segment.id()), segment.map.losses());
-            plan.add(question, segment, flows, None);
+            plan.add(question, segment, flows);
         }
         for UnindexedSegment { segment, flows, .. } in store.inner.unindexed.list() {
             if seen.contains(&segment.id()) {
@@ -351,14 +351,13 @@ impl Plan {
             seen.push(segment.id());
             plan.add_losses(Some(segment.id()), segment.map.losses());
             match flows {
-                _ if question.flows == Predicate::All => plan.add(question, segment, None, None),
+                _ if question.flows == Predicate::All => plan.add(question, segment, None),
                 Some(flows) => {
                     let matching = flows.matching(&question.flows);
-                    plan.add(question, segment, Some(matching), None);
+                    let blocks = flows.blocks_of(&matching);
+                    plan.add(question, segment, Some((matching, blocks)));
                 }
-                None if question.metadata == Predicate::All => {
-                    plan.add(question, segment, None, None);
-                }
+                None if question.metadata == Predicate::All => plan.add(question, segment, None),
                 None => {
                     let times = segment.map.times();
                     plan.missing.push(Missing::unindexed(segment.id(), times));
@@ -423,13 +422,13 @@ impl Plan {
         searched: Searched,
     ) {
         let times = (row.first, row.last);
-        let (flows, blocks) = match searched {
-            Searched::Everything => (None, None),
+        let flows = match searched {
+            Searched::Everything => None,
             Searched::Found(flows, _) if flows.is_empty() => return,
-            Searched::Found(flows, blocks) => (Some(flows), Some(blocks)),
+            Searched::Found(flows, blocks) => Some((flows, blocks)),
             // Without its index a segment is read whole: slower, and the same answer, unless
             // the question is one that only the index can answer.
-            Searched::Failed(_) if question.metadata == Predicate::All => (None, None),
+            Searched::Failed(_) if question.metadata == Predicate::All => None,
             Searched::Failed(error) => {
                 return self.missing.push(Missing::index(id, times, &error));
             }
@@ -441,7 +440,7 @@ impl Plan {
                     let what = "its end is damaged, and with it where the rest of it is";
                     self.missing.push(Missing::segment(id, times, row.packets - found, &what));
                 }
-                self.add(question, segment, flows, blocks.as_deref());
+                self.add(question, segment, flows);
             }
             Err(error) => {
                 self.missing.push(Missing::segment(id, times, row.packets, &error));
@@ -458,13 +457,14 @@ impl Plan {
         self.missing.extend(losses.map(|loss| Missing::lost(segment, &loss)));
     }
 
+    /// A segment, all of it, or some flows of it and the blocks that they are in.
     fn add(
         &mut self,
         question: &Question,
         segment: Arc<Segment>,
-        flows: Option<FlowSet>,
-        blocks: Option<&[u32]>,
+        flows: Option<(FlowSet, Vec<u32>)>,
     ) {
+        let (flows, blocks) = flows.unzip();
         if flows.as_ref().is_some_and(FlowSet::is_empty) {
             return;
         }
@@ -476,7 +476,7 @@ impl Plan {
                 let place = unit.place(*number);
                 let times = (place.time_min, place.time_max);
                 block::overlaps(times, question.range.0, question.range.1)
-                    && blocks.is_none_or(|blocks| blocks.binary_search(number).is_ok())
+                    && blocks.as_ref().is_none_or(|blocks| blocks.binary_search(number).is_ok())
             };
             let numbers = unit.first_block..unit.first_block + unit.blocks.len() as u32;
             let blocks: Vec<u32> = numbers.filter(wanted).collect();

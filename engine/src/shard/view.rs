@@ -30,8 +30,9 @@ pub(crate) enum Look {
 #[derive(Debug)]
 pub(crate) struct OpenView {
     pub(crate) segment: Arc<Segment>,
-    /// The flows that satisfy the predicate asked for; `None` when all do.
-    pub(crate) flows: Option<FlowSet>,
+    /// The flows that satisfy the predicate asked for, and the blocks that they are in; `None` when
+    /// all do.
+    pub(crate) flows: Option<(FlowSet, Vec<u32>)>,
 }
 
 /// What anybody may look at without asking the shard, which may be busy.
@@ -102,8 +103,10 @@ impl View {
 
     fn open(&self, predicate: &Predicate) -> Option<OpenView> {
         let segment = self.published.durable()?;
-        let flows = Some(self.tracker.borrow().table.matching(predicate));
-        Some(OpenView { segment, flows })
+        let table = &self.tracker.borrow().table;
+        let flows = table.matching(predicate);
+        let blocks = table.blocks_of(&flows);
+        Some(OpenView { segment, flows: Some((flows, blocks)) })
     }
 
     fn rows(&self, segment: SegmentId, flows: Option<&FlowSet>) -> Option<Vec<FlowRow>> {

@@ -2,7 +2,7 @@
 
 use tapstone::Selection;
 use tapstone_benches::random::Random;
-use tapstone_benches::workload::Workload;
+use tapstone_benches::workload::{Needle, Workload};
 use tapstone_packet::filter::{Dialect, Program};
 use tapstone_packet::interface::{ByteOrder, LinkType};
 
@@ -46,13 +46,16 @@ fn random_filters_find_what_a_full_scan_finds() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     import(&store, &bytes, "a");
-    store.seal().unwrap();
     let seed = 42;
     println!("seed {seed}");
     let mut random = Random::new(seed);
     let dialect = Dialect { link_type: LinkType::ETHERNET, byte_order: ByteOrder::Little };
     let (mut asked, mut matched) = (0, 0);
-    while asked < 150 {
+    while asked < 200 {
+        // The first ones are asked of the open segment.
+        if asked == 80 {
+            store.seal().unwrap();
+        }
         let expression = filter(&mut random, 3);
         // What libpcap finds to match nothing is refused by it, and not of interest here.
         let Ok(program) = Program::compile(&expression, dialect) else { continue };
@@ -66,4 +69,25 @@ fn random_filters_find_what_a_full_scan_finds() {
         matched += u64::from(scanned > 0);
     }
     assert!(matched > 50, "only {matched} filters matched anything");
+}
+
+/// Each question for one flow read the whole open segment, at the pace of a scan when that was much.
+#[test]
+fn a_question_for_one_flow_reads_the_same_blocks_before_and_after_the_seal() {
+    let mut bytes = Vec::new();
+    let made = Workload::short_flows(40 << 20, 12).write(&mut bytes).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    import(&store, &bytes, "a");
+    let to_read = |filter: String| {
+        let selection = Selection { filter, ..Selection::default() };
+        store.query_stream(&selection).unwrap().bytes_to_read()
+    };
+    let all =
+        |needles: &[Needle]| needles.iter().map(|it| to_read(it.filter())).collect::<Vec<_>>();
+    let needles = &made.needles[..10];
+    let before = all(needles);
+    assert!(before.iter().all(|it| *it > 0 && *it < 4 << 20), "{before:?} of {}", bytes.len());
+    store.seal().unwrap();
+    assert_eq!(all(needles), before);
 }
