@@ -25,8 +25,6 @@ use crate::shard::{Command, Inbox, IngestError, Returned};
 
 /// Batches between the ring and the shard.
 pub(crate) const BATCHES: usize = 3;
-/// How often the ring is looked at when it is empty.
-const LOOK: Duration = Duration::from_millis(4);
 /// How often the kernel is asked how many packets came.
 const COUNT: Duration = Duration::from_millis(100);
 /// After the last packet was let in, so long may the kernel take to hand it over.
@@ -243,7 +241,7 @@ impl Filler {
             if moved {
                 yield_if_needed().await;
             } else {
-                sleep(LOOK).await;
+                sleep(self.ring.look_after()).await;
             }
         }
     }

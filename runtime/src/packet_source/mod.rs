@@ -12,6 +12,9 @@ pub use libpcap::{Libpcap, LibpcapOptions};
 
 use crate::packet_ring::{HELD_AT_MOST, PacketRing, RingCounts, RingGauge, RingPacket};
 
+/// How long libpcap may be left alone: nobody knows how much it has room for.
+const LIBPCAP_LOOK: Duration = Duration::from_millis(4);
+
 /// Live packets, for one shard.
 #[derive(Debug)]
 pub enum PacketSource {
@@ -43,6 +46,15 @@ impl PacketSource {
         match self {
             PacketSource::Ring(ring) => ring.counts(),
             PacketSource::Libpcap(libpcap) => libpcap.counts(),
+        }
+    }
+
+    /// How long it may be left alone when nothing was there.
+    #[must_use]
+    pub fn look_after(&self) -> Duration {
+        match self {
+            PacketSource::Ring(ring) => ring.look_after(),
+            PacketSource::Libpcap(_) => LIBPCAP_LOOK,
         }
     }
 
