@@ -23,6 +23,7 @@ use crate::capture::loss;
 use crate::effects::{Effects, Orders};
 use crate::exchangeable::Follower;
 use crate::flows::table::FlowTable;
+use crate::flows::tracker::TOGETHER;
 use crate::id::StoreId;
 use crate::import::batch::Batch;
 use crate::import::group;
@@ -39,9 +40,6 @@ use crate::unindexed::Unindexed;
 pub(crate) use inbox::Inbox;
 use view::View;
 pub(crate) use view::{Look, OpenView, Published};
-
-/// Packets that are brought near the core together.
-const PREFETCH: usize = 16;
 
 /// Why a shard cannot take packets.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -339,20 +337,18 @@ impl Shard {
         let tracker = &self.view.tracker;
         tracker.borrow_mut().table.begin_unit();
         self.flow_of.clear();
-        for records in batch.records.chunks(PREFETCH) {
+        for records in batch.records.chunks(TOGETHER) {
             yield_if_needed().await;
-            let mut tracker = tracker.borrow_mut();
             // Nothing of these packets is in a cache near this core. Touching them together lets
             // the memory fetch them at the same time instead of one after the other.
             let touched = records.iter().fold(0u8, |touched, record| {
                 touched ^ batch.data(record).get(12).copied().unwrap_or(0)
             });
             std::hint::black_box(touched);
-            for record in records {
-                let interface = &batch.interfaces[record.interface as usize];
-                let found = tracker.packet(interface, batch.data(record));
-                self.flow_of.push(found.local);
-            }
+            let packets = records
+                .iter()
+                .map(|record| (&batch.interfaces[record.interface as usize], batch.data(record)));
+            tracker.borrow_mut().packets(packets, |found| self.flow_of.push(found.local));
         }
         let of_unit = tracker.borrow().table.of_unit().to_vec();
         group::by_flow(&self.flow_of, of_unit.len(), &mut self.order);

@@ -1,6 +1,6 @@
 //! From packets to flows: decoding, fragments, names.
 
-use tapstone_packet::decode::{Decoder, Fragment, Transport};
+use tapstone_packet::decode::{Decoded, Decoder, Fragment, Transport};
 use tapstone_packet::flow::FlowKey;
 use tapstone_packet::interface::Interface;
 use tapstone_packet::names::{Answer, FragmentJoiner};
@@ -9,10 +9,14 @@ use super::fragments::Fragments;
 use super::names::Listener;
 use super::table::{FlowTable, Found};
 
+/// Packets that are decoded before the flow of the first of them is looked up.
+pub(crate) const TOGETHER: usize = 16;
+
 /// Follows the flows of one segment.
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
-    decoder: Decoder,
+    /// Each keeps the key and the path of one packet.
+    decoders: [Decoder; TOGETHER],
     pub(crate) table: FlowTable,
     fragments: Fragments,
     joiner: FragmentJoiner,
@@ -22,12 +26,50 @@ pub(crate) struct Tracker {
 impl Tracker {
     /// Takes the next packet of the current unit; gives its flow.
     pub(crate) fn packet(&mut self, interface: &Interface, data: &[u8]) -> Found {
-        let decoded = self.decoder.decode(interface.link_type, interface.byte_order, data);
-        if let Some(fragment) = &decoded.fragment {
-            return self.fragment(interface, fragment, decoded.transport, decoded.from_first_end);
+        let decoder = &mut self.decoders[0];
+        let decoded = decoder.decode(interface.link_type, interface.byte_order, data);
+        let hash = self.table.hash(decoder.key());
+        self.follow(0, hash, interface, &decoded)
+    }
+
+    /// Takes the next packets of the current unit, [`TOGETHER`] of them at most; tells the flow of
+    /// each.
+    pub(crate) fn packets<'p>(
+        &mut self,
+        packets: impl Iterator<Item = (&'p Interface, &'p [u8])>,
+        mut tell: impl FnMut(Found),
+    ) {
+        let mut decoded = [const { None }; TOGETHER];
+        let mut hashes = [0; TOGETHER];
+        let mut count = 0;
+        for (interface, data) in packets {
+            let decoder = &mut self.decoders[count];
+            let it = decoder.decode(interface.link_type, interface.byte_order, data);
+            decoded[count] = Some((interface, it));
+            hashes[count] = self.table.hash(decoder.key());
+            count += 1;
         }
+        self.table.fetch(&hashes[..count]);
+        for (number, it) in decoded.iter().enumerate() {
+            let Some((interface, decoded)) = it else { break };
+            tell(self.follow(number, hashes[number], interface, decoded));
+        }
+    }
+
+    /// Takes a packet that a decoder has decoded.
+    fn follow(
+        &mut self,
+        decoder: usize,
+        hash: u64,
+        interface: &Interface,
+        decoded: &Decoded<'_>,
+    ) -> Found {
         let first = decoded.from_first_end;
-        let found = self.table.look_up(self.decoder.key(), self.decoder.path(), first);
+        if let Some(fragment) = &decoded.fragment {
+            return self.fragment(decoder, interface, fragment, decoded.transport, first);
+        }
+        let decoder = &self.decoders[decoder];
+        let found = self.table.look_up_hashed(hash, decoder.key(), decoder.path(), first);
         if found.is_new {
             self.listener.greet(found.flow, &mut self.table);
         }
@@ -44,19 +86,21 @@ impl Tracker {
     /// what it says is heard by the flow that it would have belonged to in one piece.
     fn fragment(
         &mut self,
+        decoder: usize,
         interface: &Interface,
         fragment: &Fragment<'_>,
         transport: Option<Transport<'_>>,
         first: bool,
     ) -> Found {
         let known = self.fragments.flow(&fragment.datagram).filter(|_| fragment.offset > 0);
-        let path = self.decoder.path();
+        let decoder = &mut self.decoders[decoder];
+        let path = decoder.path();
         let found = match known {
             Some(flow) => {
                 let key = self.table.key(flow).as_bytes().to_vec();
                 self.table.look_up(FlowKey::from_bytes(&key), path, first)
             }
-            None => self.table.look_up(self.decoder.key(), path, first),
+            None => self.table.look_up(decoder.key(), path, first),
         };
         if fragment.offset == 0 {
             let ports = transport
@@ -69,9 +113,9 @@ impl Tracker {
         }
         if let Some(whole) = self.joiner.add(fragment) {
             let link_type = interface.link_type;
-            let decoded = self.decoder.reassembled(link_type, &fragment.datagram, &whole);
+            let decoded = decoder.reassembled(link_type, &fragment.datagram, &whole);
             if let Some(transport) = &decoded.transport {
-                let flow = self.table.find(self.decoder.key()).unwrap_or(found.flow);
+                let flow = self.table.find(decoder.key()).unwrap_or(found.flow);
                 self.listener.hear(flow, transport, decoded.from_first_end, &mut self.table);
             }
         }
