@@ -19,6 +19,9 @@ const BACK: std::ops::Range<u64> = 2..60;
 /// Memory is looked at from then on, in seconds: tables have grown by then.
 const WARM: u64 = 60;
 
+/// Of so many parts of the time the most memory is told.
+const PARTS: usize = 6;
+
 /// Whoever records answers by then.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -35,7 +38,7 @@ pub(super) fn run(network: &Network, args: &Args, rate: u64) -> Result<String> {
         .stderr(fs::File::create(out.join("stderr"))?)
         .spawn()?;
     let sent = rate * args.steady;
-    let (mut times, mut resident) = (Vec::new(), Vec::new());
+    let (mut times, mut unanswered, mut resident) = (Vec::new(), 0, Vec::new());
     let mut asker = Asker::new(&out.join("store"))?;
     std::thread::scope(|scope| {
         let length = STEADY_SIZE - HEADERS;
@@ -50,7 +53,10 @@ pub(super) fn run(network: &Network, args: &Args, rate: u64) -> Result<String> {
             }
             let back = BACK.start + seconds * 7 % (BACK.end - BACK.start);
             if let Some(then) = seconds.checked_sub(back) {
-                times.push(asker.ask(&Flows::Short.filter(PORT, then * rate))?);
+                match asker.ask(&Flows::Short.filter(PORT, then * rate))? {
+                    Some(millis) => times.push(millis),
+                    None => unanswered += 1,
+                }
             }
         }
         sender.join().expect("the sender does not panic")?;
@@ -60,15 +66,17 @@ pub(super) fn run(network: &Network, args: &Args, rate: u64) -> Result<String> {
     end(&mut child)?;
     let lost = sent - stored(&fs::read_to_string(out.join("stdout"))?)?.min(sent);
     fs::remove_dir_all(&out)?;
-    let (least, most) = (resident.iter().min(), resident.iter().max());
+    // It comes and goes with each segment's table of flows.
+    let peaks =
+        resident.chunks(resident.len().div_ceil(PARTS).max(1)).map(|part| part.iter().max());
+    let peaks: Vec<String> = peaks.flatten().map(u64::to_string).collect();
     Ok(format!(
-        "{} s at {rate}/s of {STEADY_SIZE} bytes: {lost} of {sent} lost; {} answers, first packet {}; \
-         {} to {} MiB resident after the first minute",
+        "{} s at {rate}/s of {STEADY_SIZE} bytes: {lost} of {sent} lost; {} answers, {unanswered} without \
+         packets, first packet {}; after the first minute at most {} MiB resident in each part of the time",
         args.steady,
         times.len(),
         quantiles(&mut times),
-        least.unwrap_or(&0),
-        most.unwrap_or(&0),
+        peaks.join(", "),
     ))
 }
 
@@ -92,12 +100,9 @@ impl Asker {
         }
     }
 
-    /// Milliseconds to the first packet; there must be one.
-    fn ask(&mut self, filter: &str) -> Result<f64> {
+    /// Milliseconds to the first packet; `None` where there is none, since it was lost.
+    fn ask(&mut self, filter: &str) -> Result<Option<f64>> {
         let (bytes, millis) = self.runtime.block_on(ask(&self.client, filter))?;
-        if bytes < STEADY_SIZE as u64 {
-            return Err(format!("nothing matches {filter}").into());
-        }
-        Ok(millis)
+        Ok((bytes >= STEADY_SIZE as u64).then_some(millis))
     }
 }
