@@ -30,6 +30,8 @@ use crate::service::{Service, Tasks};
 
 /// How long requests under way may go on after the server was told to end.
 const DRAIN: Duration = Duration::from_secs(20);
+/// How long what became of them may take into the audit log then.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// Bytes that may be under way to the server on one stream, and on one connection.
 const WINDOWS: (u32, u32) = (4 << 20, 16 << 20);
 /// Bytes of one frame to the server.
@@ -133,7 +135,8 @@ async fn serve(
     };
     let (addresses, tls, counters) = (listener.addresses(), listener.tls(), listener.counters());
     let incoming = listener.incoming();
-    let (closer, gate) = (incoming.closer(), Gate::new(policy, service.audit()));
+    let (closer, audit) = (incoming.closer(), service.audit());
+    let gate = Gate::new(policy, audit.clone());
     let (reporter, health) = tonic_health::server::health_reporter();
     let routes = routes(&service).add_service(health);
     let ends = service.clone();
@@ -181,6 +184,7 @@ async fn serve(
         served = served => served.map_err(ServeError::from)?,
         () = patience => tracing::warn!("requests that took too long were broken off"),
     }
+    audit.settle(SETTLED_WITHIN).await;
     // They hold the store.
     for task in monitored.into_iter().chain([watched]) {
         task.abort();

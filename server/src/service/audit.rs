@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tapstone::{AuditLog, Completeness, Hold, Selection, Timestamp, format_instant};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tracing::Span;
 
@@ -18,12 +20,16 @@ use crate::monitoring::count;
 
 /// Writes to a store's audit log.
 #[derive(Clone, Debug)]
-pub(crate) struct Audit(AuditLog);
+pub(crate) struct Audit {
+    log: AuditLog,
+    /// What the log has yet to hear of.
+    to_come: TaskTracker,
+}
 
 /// A request that was let in and told to the log. Dropped, it tells what became of it.
 #[derive(Debug)]
 pub(super) struct Asked {
-    log: AuditLog,
+    audit: Audit,
     sequence: u64,
     method: &'static str,
     span: Span,
@@ -43,7 +49,23 @@ struct Outcome {
 
 impl Audit {
     pub(crate) fn new(log: AuditLog) -> Audit {
-        Audit(log)
+        Audit { log, to_come: TaskTracker::new() }
+    }
+
+    /// Waits until the log has what became of all that was asked, but not for longer than this.
+    pub(crate) async fn settle(&self, patience: Duration) {
+        self.to_come.close();
+        if timeout(patience, self.to_come.wait()).await.is_err() {
+            tracing::warn!("what became of some requests is not in the audit log");
+        }
+    }
+
+    /// Does something whoever is still there to hear of it: [`settle`](Self::settle) waits for it.
+    pub(super) fn spawn<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.to_come.spawn(work)
     }
 
     /// Tells of a request. Nothing may be given before this is done.
@@ -63,8 +85,8 @@ impl Audit {
         });
         let sequence = self.append(&entry).await?;
         let outcome = Outcome { what: "broken off", packets: 0, bytes: 0 };
-        let (log, span, began) = (self.0.clone(), who.span.clone(), Instant::now());
-        Ok(Asked { log, sequence, method, span, began, outcome, hold: None })
+        let (audit, span, began) = (self.clone(), who.span.clone(), Instant::now());
+        Ok(Asked { audit, sequence, method, span, began, outcome, hold: None })
     }
 
     /// Tells of a request that was refused.
@@ -87,7 +109,7 @@ impl Audit {
     }
 
     async fn append(&self, entry: &Value) -> Result<u64, Status> {
-        let appended = self.0.append(entry.to_string().as_bytes()).await;
+        let appended = self.log.append(entry.to_string().as_bytes()).await;
         count::audit_record();
         appended.map_err(|error| errors::audit(&error))
     }
@@ -139,12 +161,13 @@ impl Drop for Asked {
         if let Some(hold) = self.hold.take() {
             entry["hold"] = hold;
         }
-        let log = self.log.clone();
-        runtime.spawn(async move {
+        let log = self.audit.log.clone();
+        let tell = async move {
             if let Err(error) = log.append(entry.to_string().as_bytes()).await {
                 tracing::error!(%error, "what became of a request is not in the audit log");
             }
-        });
+        };
+        self.audit.to_come.spawn_on(tell, &runtime);
     }
 }
 

@@ -60,8 +60,8 @@ pub(super) async fn perform(
     chore: Chore,
     mut asked: Asked,
 ) -> Result<Maintained, Status> {
-    let service = service.clone();
-    let task = tokio::spawn(async move {
+    let (audit, service) = (service.audit(), service.clone());
+    let task = audit.spawn(async move {
         let done = service.blocking(move |store| store.maintain(chore, Occasion::Manual)).await?;
         let (packets, bytes) = extent(&done);
         asked.outcome(outcome(&done), packets, bytes);
