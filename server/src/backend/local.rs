@@ -5,9 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tapstone::state::Occasion;
-use tapstone::{
-    BackupOptions, Chore, ImportOptions, Maintained, RecoveryOptions, Retention, Selection, Store,
-};
+use tapstone::{BackupOptions, Chore, ImportOptions, RecoveryOptions, Retention, Selection, Store};
 use tapstone_client::proto;
 
 use super::{Each, Seen};
@@ -101,30 +99,21 @@ pub(super) fn report(
 
 pub(super) fn back_up(store: &Store, folder: &Path) -> Result<proto::BackupResponse, Failure> {
     let chore = Chore::Backup(BackupOptions { folder: folder.to_owned() });
-    match store.maintain(chore, Occasion::Manual)? {
-        Maintained::Backup(report) => Ok(convert::backed_up(&report)),
-        other => unreachable!("a backup gave {other:?}"),
-    }
+    Ok(convert::backed_up(store.maintain(chore, Occasion::Manual)?))
 }
 
 pub(super) fn cleanup(
     store: &Store,
     retention: Retention,
 ) -> Result<proto::CleanupResponse, Failure> {
-    match store.maintain(Chore::Cleanup(retention), Occasion::Manual)? {
-        Maintained::Cleanup(report) => Ok(convert::cleaned(&report)),
-        other => unreachable!("a cleanup gave {other:?}"),
-    }
+    Ok(convert::cleaned(store.maintain(Chore::Cleanup(retention), Occasion::Manual)?))
 }
 
 pub(super) fn scrub(store: &Store, share: Option<u8>) -> Result<proto::ScrubResponse, Failure> {
     store.wait_until_indexed();
     let mut options = RecoveryOptions::default();
     options.disk_share = share.unwrap_or(options.disk_share);
-    match store.maintain(Chore::Recovery(options), Occasion::Manual)? {
-        Maintained::Recovery(report) => Ok(convert::scrubbed(&report)),
-        other => unreachable!("a scrub gave {other:?}"),
-    }
+    Ok(convert::scrubbed(store.maintain(Chore::Recovery(options), Occasion::Manual)?))
 }
 
 /// In the name that a server would know this user by.

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::json;
-use tapstone::{BackupOptions, Chore, Maintained};
+use tapstone::{BackupOptions, Chore};
 use tapstone_client::proto;
 use tonic::Status;
 
@@ -30,10 +30,8 @@ pub(super) async fn order(
     })?;
     let what = json!({ "folder": shortened(&folder.display().to_string()) });
     let asked = service.audit.asked(asker, "Backup", what).await?;
-    match task::perform(service, Chore::Backup(BackupOptions { folder }), asked).await? {
-        Maintained::Backup(report) => Ok(convert::backed_up(&report)),
-        other => unreachable!("a backup gave {other:?}"),
-    }
+    let chore = Chore::Backup(BackupOptions { folder });
+    task::perform(service, chore, asked).await.map(convert::backed_up)
 }
 
 /// A folder below another, named from there or from the root; `None` when it would be elsewhere.

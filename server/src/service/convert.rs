@@ -2,10 +2,9 @@
 //! here too, so a server's answer and the store's own look the same.
 
 use tapstone::{
-    BackupReport, CaptureCounts, CheckReport, CleanupReport, ClockStep, Completeness, Cursor,
-    Expired, Flow, Flows, Group, GroupBy, HeldBack, Histogram, Hold, ImportReport, Info, LossCause,
-    Missing, NewHold, ParseCursorError, RecoveryReport, Refused, Selection, ShedFlow, Store,
-    Timestamp,
+    CaptureCounts, CheckReport, ClockStep, Completeness, Cursor, Expired, Flow, Flows, Group,
+    GroupBy, HeldBack, Histogram, Hold, ImportReport, Info, LossCause, Maintained, Missing,
+    NewHold, ParseCursorError, Refused, Selection, ShedFlow, Store, Timestamp,
 };
 use tapstone_client::{instant, proto};
 use tapstone_packet::flow::{Endpoint, KeyPart};
@@ -294,7 +293,9 @@ pub(crate) fn damage(it: &tapstone::Damage) -> proto::Damage {
     proto::Damage { file, offset: it.offset, what: it.what.clone() }
 }
 
-pub(crate) fn backed_up(report: &BackupReport) -> proto::BackupResponse {
+/// What came of a backup.
+pub(crate) fn backed_up(done: Maintained) -> proto::BackupResponse {
+    let Maintained::Backup(report) = done else { unreachable!("a backup gave {done:?}") };
     proto::BackupResponse {
         path: report.path.display().to_string(),
         taken: Some(unix_nanos(report.taken_nanos)),
@@ -310,7 +311,9 @@ pub(crate) fn backed_up(report: &BackupReport) -> proto::BackupResponse {
     }
 }
 
-pub(crate) fn cleaned(report: &CleanupReport) -> proto::CleanupResponse {
+/// What came of a cleanup.
+pub(crate) fn cleaned(done: Maintained) -> proto::CleanupResponse {
+    let Maintained::Cleanup(report) = done else { unreachable!("a cleanup gave {done:?}") };
     let let_go = |it: &Expired| proto::LetGo {
         by: it.by.name().to_owned(),
         segments: it.segments,
@@ -334,7 +337,9 @@ pub(crate) fn cleaned(report: &CleanupReport) -> proto::CleanupResponse {
     }
 }
 
-pub(crate) fn scrubbed(report: &RecoveryReport) -> proto::ScrubResponse {
+/// What came of a scrub.
+pub(crate) fn scrubbed(done: Maintained) -> proto::ScrubResponse {
+    let Maintained::Recovery(report) = done else { unreachable!("a scrub gave {done:?}") };
     proto::ScrubResponse {
         check: Some(checked(&report.check)),
         audit_records: report.check.audit_records,

@@ -50,9 +50,9 @@ pub(crate) fn period(request: &proto::ReportRequest) -> Result<Period, Status> {
     Ok(period)
 }
 
-/// What came of it.
-pub(crate) fn response(made: Maintained) -> proto::ReportResponse {
-    let Maintained::ComplianceOps(report) = made else { unreachable!("a report gave {made:?}") };
+/// What came of a report.
+pub(crate) fn response(done: Maintained) -> proto::ReportResponse {
+    let Maintained::ComplianceOps(report) = done else { unreachable!("a report gave {done:?}") };
     let text = |path: &PathBuf| path.display().to_string();
     proto::ReportResponse {
         report: report.report,

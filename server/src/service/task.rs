@@ -29,10 +29,8 @@ pub(super) async fn cleanup(
     asker: &Asker,
 ) -> Result<proto::CleanupResponse, Status> {
     let asked = service.audit.asked(asker, "Cleanup", Value::Null).await?;
-    match perform(service, Chore::Cleanup(service.tasks.retention), asked).await? {
-        Maintained::Cleanup(report) => Ok(convert::cleaned(&report)),
-        other => unreachable!("a cleanup gave {other:?}"),
-    }
+    let chore = Chore::Cleanup(service.tasks.retention);
+    perform(service, chore, asked).await.map(convert::cleaned)
 }
 
 pub(super) async fn scrub(
@@ -48,10 +46,8 @@ pub(super) async fn scrub(
         })?,
     };
     let asked = service.audit.asked(asker, "Scrub", json!({ "disk_share": disk_share })).await?;
-    match perform(service, Chore::Recovery(RecoveryOptions { disk_share }), asked).await? {
-        Maintained::Recovery(report) => Ok(convert::scrubbed(&report)),
-        other => unreachable!("a scrub gave {other:?}"),
-    }
+    let chore = Chore::Recovery(RecoveryOptions { disk_share });
+    perform(service, chore, asked).await.map(convert::scrubbed)
 }
 
 /// Does a task, whoever is still there to hear of it.
