@@ -180,10 +180,13 @@ async fn serve(
         is_told.await.ok();
         tokio::time::sleep(DRAIN).await;
     };
-    tokio::select! {
-        served = served => served.map_err(ServeError::from)?,
-        () = patience => tracing::warn!("requests that took too long were broken off"),
-    }
+    let served = tokio::select! {
+        served = served => served.map_err(ServeError::from),
+        () = patience => {
+            tracing::warn!("requests that took too long were broken off");
+            Ok(())
+        }
+    };
     audit.settle(SETTLED_WITHIN).await;
     // They hold the store.
     for task in monitored.into_iter().chain([watched]) {
@@ -192,6 +195,7 @@ async fn serve(
     }
     tell_counts(&counters);
     fs::remove_file(socket).ok();
+    served?;
     report_of_capture.await.unwrap_or(Ok(()))
 }
 
