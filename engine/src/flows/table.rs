@@ -53,6 +53,13 @@ struct Slot {
     local: u32,
 }
 
+impl Slot {
+    /// The key, unless it is too long to be here.
+    fn short_key(&self) -> Option<&[u8]> {
+        self.key.get(..self.key_len.into())
+    }
+}
+
 /// What is touched once a unit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flow {
@@ -260,7 +267,11 @@ impl FlowTable {
         let Found { flow, local, silent, .. } = found;
         let slot = Slot { key, key_len, silent, flow, path, unit: self.unit, local };
         let (hasher, flows, keys) = (&self.hasher, &self.flows, &self.keys);
-        let rehash = |slot: &Slot| hasher.hash_one(flows[slot.flow as usize].key(keys));
+        // Growing touches nothing but the table where keys are short.
+        let rehash = |slot: &Slot| match slot.short_key() {
+            Some(key) => hasher.hash_one(key),
+            None => hasher.hash_one(flows[slot.flow as usize].key(keys)),
+        };
         self.slots.insert_unique(hash, slot, rehash);
     }
 
