@@ -115,7 +115,7 @@ impl Effects {
             unit: sizes.unit,
             flush_after: Duration::from_millis(400),
             units_per_commit: 4,
-            // A segment's map takes 256 KiB for each GiB, a split some mebibytes and a file.
+            // A segment's map takes 256 KiB for each GiB, a split some hundred KiB and a file.
             segments_kept: 512,
             splits_kept: 128,
             read_ahead: 2,

@@ -24,8 +24,9 @@ use crate::segment::writer::WriteError;
 const MAGIC: [u8; 8] = *b"TAPSTSPL";
 /// Bytes of the trailer, which has the keys.
 pub(crate) const TRAILER_LEN: usize = size_of::<SplitTrailer>();
-/// Frames of a split kept open, a megabyte.
-const FRAMES_KEPT: usize = (1 << 20) / FRAME_SIZE;
+/// Frames of a split kept open, 256 KiB: a question reads them one behind the other, and a store keeps
+/// many splits open.
+const FRAMES_KEPT: usize = (256 << 10) / FRAME_SIZE;
 
 /// The last bytes of a split file.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
