@@ -23,7 +23,7 @@ mod works;
 use std::sync::Mutex;
 
 use async_channel::Sender;
-use tapstone_runtime::{StartError, Thread, spawn_thread};
+use tapstone_runtime::{StartError, Thread, memory, spawn_thread};
 
 pub(crate) use board::Board;
 pub use board::{StateReport, StateWatch};
@@ -63,7 +63,9 @@ pub enum KeepError {
 
 impl Store {
     /// Keeps the store from now on: once this returns, its state is known. It follows from what is measured, each transition is
-    /// recorded, and what the states stand for is done. It ends when the store is closed.
+    /// recorded, and what the states stand for is done. It ends when the store is closed. Large pieces
+    /// of memory go back to the system as soon as the process frees them, from now on
+    /// ([`memory::give_back_large`]).
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -93,6 +95,8 @@ impl Store {
         if running.is_some() {
             return Err(KeepError::Kept);
         }
+        // The gauge of memory is to show what is needed.
+        memory::give_back_large();
         let (tell, told) = async_channel::bounded(QUEUE);
         // It must be able to outlive the handle that ends the thread.
         let store = Store { keeper: Default::default(), inner: self.inner.clone() };
