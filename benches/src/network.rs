@@ -15,6 +15,7 @@ use nix::sys::socket::{
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::group::Group;
+use crate::random::Random;
 
 /// Datagrams that one call sends.
 const TOGETHER: usize = 64;
@@ -80,8 +81,8 @@ impl Network {
         command
     }
 
-    /// Sends datagrams to a port: each is its number (8 bytes, little-endian) and then bytes 0xa5,
-    /// `length` in all. So many a second, or as many as go. Gives the seconds it took.
+    /// Sends datagrams of one flow to a port: each is its number (8 bytes, little-endian) and then
+    /// bytes 0xa5, `length` in all. So many a second, or as many as go. Gives the seconds it took.
     ///
     /// # Errors
     ///
@@ -97,10 +98,11 @@ impl Network {
         length: usize,
         rate: Option<u64>,
     ) -> io::Result<f64> {
-        self.send_flows(Flows::One, port, numbers, length, rate)
+        let traffic = Traffic { flows: Flows::One, payload: Payload::Same, port, length };
+        self.send_traffic(traffic, numbers, rate)
     }
 
-    /// The same, of many flows.
+    /// The same, of any traffic.
     ///
     /// # Errors
     ///
@@ -109,18 +111,16 @@ impl Network {
     /// # Panics
     ///
     /// When the length has no room for the number.
-    pub fn send_flows(
+    pub fn send_traffic(
         &self,
-        flows: Flows,
-        port: u16,
+        traffic: Traffic,
         numbers: Range<u64>,
-        length: usize,
         rate: Option<u64>,
     ) -> io::Result<f64> {
-        assert!(length >= 8, "no room for a number");
+        assert!(traffic.length >= NUMBER, "no room for a number");
         self.within(move || {
             let socket = raw_socket("sends")?;
-            send_all(&socket, &Datagrams { flows, port, length }, numbers, rate)
+            send_all(&socket, &Datagrams::new(traffic), numbers, rate)
         })
     }
 
@@ -199,42 +199,108 @@ impl Flows {
     }
 }
 
+/// What stands behind the number in a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// Bytes 0xa5, which take next to no room once they are compressed.
+    Same,
+    /// What cannot be compressed, as most of what is encrypted.
+    Noise,
+}
+
+impl Payload {
+    /// Bytes that noise is taken from: many times what a compressor looks back.
+    const STOCK: usize = 4 << 20;
+
+    /// Bytes that each payload of a length is a piece of.
+    fn stock(self, length: usize) -> Vec<u8> {
+        match self {
+            Payload::Same => vec![0xa5; length],
+            Payload::Noise => {
+                let mut random = Random::new(1);
+                (0..Self::STOCK / 8).flat_map(|_| random.number().to_le_bytes()).collect()
+            }
+        }
+    }
+}
+
+/// Datagrams that are alike but for their numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    /// Whose they are.
+    pub flows: Flows,
+    /// What is in them.
+    pub payload: Payload,
+    /// Where they go.
+    pub port: u16,
+    /// Bytes of a datagram, with its number.
+    pub length: usize,
+}
+
+/// Bytes of a datagram's number.
+const NUMBER: usize = 8;
+
 /// UDP from 10.9.0.x to 10.9.0.77, in Ethernet frames.
 struct Datagrams {
-    flows: Flows,
-    port: u16,
-    length: usize,
+    traffic: Traffic,
+    stock: Vec<u8>,
+    /// The sum of the stock's words before each, modulo 2³².
+    sums: Vec<u32>,
 }
 
 impl Datagrams {
-    /// A frame that lacks what makes it one of a flow, and its number.
+    fn new(traffic: Traffic) -> Datagrams {
+        let mut stock = traffic.payload.stock(traffic.length);
+        // Whole words.
+        stock.resize(stock.len().next_multiple_of(2), 0);
+        let mut sums = vec![0u32];
+        for word in stock.chunks(2) {
+            sums.push(sums[sums.len() - 1].wrapping_add(sum(word)));
+        }
+        Datagrams { traffic, stock, sums }
+    }
+
+    /// Where the payload of a datagram begins in the stock: at a word.
+    fn place(&self, number: u64) -> usize {
+        let places = (self.stock.len() - self.traffic.length) / 2 + 1;
+        // The golden ratio: pieces of numbers next to each other are far apart.
+        (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % places * 2
+    }
+
+    /// A frame that lacks what makes it one of a flow, and its payload.
     fn blank(&self) -> Vec<u8> {
-        let (ip, udp) = ((self.length + 28) as u16, (self.length + 8) as u16);
+        let length = self.traffic.length;
+        let (ip, udp) = ((length + 28) as u16, (length + 8) as u16);
         let mut frame = vec![2, 0, 0, 0, 0, 0x77, 2, 0, 0, 0, 0, 1, 8, 0];
         frame.extend([0x45, 0]);
         frame.extend(ip.to_be_bytes());
         frame.extend([0, 0, 0x40, 0, 64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 77]);
         frame.extend(12345u16.to_be_bytes());
-        frame.extend(self.port.to_be_bytes());
+        frame.extend(self.traffic.port.to_be_bytes());
         frame.extend(udp.to_be_bytes());
         frame.extend([0, 0]);
-        frame.resize(HEADERS + self.length, 0xa5);
+        frame.resize(HEADERS + length, 0);
         frame
     }
 
     fn fill(&self, frame: &mut [u8], number: u64) {
-        let (host, from) = self.flows.source(number);
+        let (host, from) = self.traffic.flows.source(number);
         frame[28..30].copy_from_slice(&host);
         frame[34..36].copy_from_slice(&from.to_be_bytes());
         frame[18..20].copy_from_slice(&(number as u16).to_be_bytes());
         frame[24..26].copy_from_slice(&[0, 0]);
         let own = checksum(sum(&frame[14..34]));
         frame[24..26].copy_from_slice(&own.to_be_bytes());
-        frame[HEADERS..HEADERS + 8].copy_from_slice(&number.to_le_bytes());
+        let payload = HEADERS + NUMBER;
+        frame[HEADERS..payload].copy_from_slice(&number.to_le_bytes());
+        let (at, length) = (self.place(number), frame.len() - payload);
+        frame[payload..].copy_from_slice(&self.stock[at..at + length]);
         // Addresses, protocol and length, and then what is behind the IP header.
-        let pseudo = sum(&frame[26..34]) + 17 + (self.length + 8) as u32;
+        let pseudo = sum(&frame[26..34]) + 17 + (self.traffic.length + 8) as u32;
         frame[40..42].copy_from_slice(&[0, 0]);
-        let udp = checksum(pseudo + sum(&frame[34..]));
+        let words = self.sums[(at + length) / 2].wrapping_sub(self.sums[at / 2]);
+        let last = sum(&frame[frame.len() - length % 2..]);
+        let udp = checksum(pseudo + sum(&frame[34..payload]) + words + last);
         frame[40..42].copy_from_slice(&udp.to_be_bytes());
     }
 }
@@ -308,4 +374,42 @@ pub(crate) fn run(program: &str, words: &[&str]) -> io::Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("{program} {}: {}", words.join(" "), said.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_datagrams_whose_checksums_are_right() {
+        for payload in [Payload::Same, Payload::Noise] {
+            for length in [8, 9, 22, 471, 1458] {
+                let traffic = Traffic { flows: Flows::Short, payload, port: 9000, length };
+                let datagrams = Datagrams::new(traffic);
+                let mut frame = datagrams.blank();
+                for number in (0..100).chain([u64::MAX]) {
+                    datagrams.fill(&mut frame, number);
+                    assert_eq!(checksum(sum(&frame[14..34])), 0);
+                    let pseudo = sum(&frame[26..34]) + 17 + (length + 8) as u32;
+                    assert_eq!(checksum(pseudo + sum(&frame[34..])), 0, "{traffic:?} {number}");
+                    assert_eq!(frame[HEADERS..][..8], number.to_le_bytes());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_sent_as_noise_cannot_be_compressed() {
+        let (payload, length) = (Payload::Noise, 478);
+        let traffic = Traffic { flows: Flows::Short, payload, port: 9000, length };
+        let datagrams = Datagrams::new(traffic);
+        let mut frame = datagrams.blank();
+        let mut seen = std::collections::HashSet::new();
+        // As many as a compressor looks back for.
+        for number in 0..128 {
+            datagrams.fill(&mut frame, number);
+            seen.extend(frame[HEADERS + NUMBER..].as_chunks::<8>().0.iter().copied());
+        }
+        assert!(seen.len() > 128 * 58 * 9 / 10, "{} different pieces", seen.len());
+    }
 }

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use tapstone_benches::network::{Flows, HEADERS, Network};
+use tapstone_benches::network::{Flows, HEADERS, Network, Payload, Traffic};
 use tapstone_benches::served::Result;
 
 use recorder::Recorder;
@@ -68,6 +68,12 @@ struct Outcome {
     resident_mib: u64,
 }
 
+/// Frames of a size, as most are that cross a network: of short flows, and encrypted.
+fn traffic(size: usize) -> Traffic {
+    let length = size - HEADERS;
+    Traffic { flows: Flows::Short, payload: Payload::Noise, port: PORT, length }
+}
+
 fn try_it(
     recorder: Recorder,
     network: &Network,
@@ -87,7 +93,7 @@ fn try_it(
     // Whoever records for weeks starts once.
     let started = spent_nanos(&child)?;
     let sent = rate * seconds;
-    let took = network.send_flows(Flows::Short, PORT, 0..sent, size - HEADERS, Some(rate))?;
+    let took = network.send_traffic(traffic(size), 0..sent, Some(rate))?;
     std::thread::sleep(recorder.settles());
     let resident_mib = resident_mib(&child)?;
     // What it does with them at its end belongs to it: an index, a footer.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tapstone_benches::disk::Disk;
-use tapstone_benches::network::{Flows, Network};
+use tapstone_benches::network::{Flows, Network, Payload, Traffic};
 
 use super::{Capturing, capture, count, counts, network, send, skipped};
 use crate::run;
@@ -131,7 +131,9 @@ impl<'a> Load<'a> {
         let (heavy, critical) = (self.heavy, self.critical);
         self.heavy += self.at_once;
         self.critical += 5;
-        self.net.send_flows(self.flows, 9000, heavy..self.heavy, self.length, None).unwrap();
+        let (flows, length) = (self.flows, self.length);
+        let traffic = Traffic { flows, payload: Payload::Same, port: 9000, length };
+        self.net.send_traffic(traffic, heavy..self.heavy, None).unwrap();
         self.net.send(9001, critical..self.critical, 1000, None).unwrap();
     }
 
