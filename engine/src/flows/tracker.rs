@@ -28,9 +28,8 @@ pub(crate) struct Tracker {
 impl Tracker {
     /// Takes the next packet of the current unit; gives its flow.
     pub(crate) fn packet(&mut self, interface: &Interface, data: &[u8]) -> Found {
-        let mut found = None;
-        self.packets(std::iter::once((interface, data)), |it| found = Some(it));
-        found.expect("each packet has a flow")
+        let (decoded, hash) = self.decode(0, interface, data);
+        self.follow(0, hash, interface, &decoded)
     }
 
     /// Takes the next packets of the current unit, [`TOGETHER`] of them at most; tells the flow of
@@ -50,10 +49,9 @@ impl Tracker {
         let mut hashes = [0; TOGETHER];
         let mut count = 0;
         for (interface, data) in packets {
-            let decoder = &mut self.decoders[count];
-            let it = decoder.decode(interface.link_type, interface.byte_order, data);
+            let (it, hash) = self.decode(count, interface, data);
             decoded[count] = Some((interface, it));
-            hashes[count] = self.table.hash(decoder.key());
+            hashes[count] = hash;
             count += 1;
         }
         self.table.fetch(&hashes[..count]);
@@ -61,6 +59,18 @@ impl Tracker {
             let Some((interface, decoded)) = it else { break };
             tell(self.follow(number, hashes[number], interface, decoded));
         }
+    }
+
+    /// Has a decoder decode a packet; gives what its flow is looked up by too.
+    fn decode<'p>(
+        &mut self,
+        decoder: usize,
+        interface: &Interface,
+        data: &'p [u8],
+    ) -> (Decoded<'p>, u64) {
+        let decoder = &mut self.decoders[decoder];
+        let decoded = decoder.decode(interface.link_type, interface.byte_order, data);
+        (decoded, self.table.hash(decoder.key()))
     }
 
     /// Takes a packet that a decoder has decoded.
