@@ -55,13 +55,14 @@ pub(super) fn run(network: &Network, args: &Args, rate: u64) -> Result<String> {
             if seconds > WARM {
                 resident.push(resident_now);
             }
-            notes.look(&asker.info()?, seconds, resident_now);
+            let info = asker.info()?;
+            notes.look(&info, seconds, resident_now);
             let back = BACK.start + seconds * 7 % (BACK.end - BACK.start);
             if let Some(then) = seconds.checked_sub(back) {
                 match asker.ask(&Flows::Short.filter(PORT, then * rate))? {
                     Some(millis) => {
                         times.push(millis);
-                        notes.answered(seconds, back, millis);
+                        notes.answered(&info, (seconds, back), millis);
                     }
                     None => unanswered += 1,
                 }
@@ -72,8 +73,7 @@ pub(super) fn run(network: &Network, args: &Args, rate: u64) -> Result<String> {
     })?;
     std::thread::sleep(Duration::from_millis(1000));
     end(&mut child)?;
-    let said = fs::read_to_string(out.join("stdout"))?;
-    let lost = sent - stored(&said)?.min(sent);
+    let lost = sent - stored(&fs::read_to_string(out.join("stdout"))?)?.min(sent);
     fs::remove_dir_all(&out)?;
     // It comes and goes with each segment's table of flows.
     let peaks =
@@ -96,27 +96,25 @@ pub(super) fn run(network: &Network, args: &Args, rate: u64) -> Result<String> {
 #[derive(Default)]
 struct Notes {
     lost: BTreeMap<String, u64>,
-    /// The most sealed segments that waited for their index, and how many do now.
+    /// The most sealed segments that waited for their index.
     unindexed: u64,
-    unindexed_now: u64,
     /// A line for each second in which some were lost, and for each slow answer.
     seen: String,
 }
 
 impl Notes {
-    fn answered(&mut self, seconds: u64, back: u64, millis: f64) {
+    fn answered(&mut self, info: &proto::InfoResponse, (seconds, back): (u64, u64), millis: f64) {
         if millis > SLOW_MILLIS {
             self.seen += &format!(
                 "\n  at {seconds} s: {millis:.0} ms for what came {back} s before, with {} segments \
                  without their index",
-                self.unindexed_now,
+                info.unindexed,
             );
         }
     }
 
     fn look(&mut self, info: &proto::InfoResponse, seconds: u64, resident_mib: u64) {
         self.unindexed = self.unindexed.max(info.unindexed);
-        self.unindexed_now = info.unindexed;
         for it in info.captures.iter().flat_map(|capture| &capture.lost) {
             let before = self.lost.insert(it.cause.clone(), it.packets).unwrap_or(0);
             if it.packets > before {
